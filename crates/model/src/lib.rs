@@ -1,1 +1,28 @@
-//! model
+//! The words of Fanfare and the pure functions over them; nothing here does I/O.
+//!
+//! api --trigger--> dispatcher --shards--> worker --requests--> push --> APNs, FCM
+
+pub mod campaign;
+pub mod device;
+pub mod forecast;
+pub mod id;
+pub mod launch;
+pub mod manifest;
+pub mod outcome;
+pub mod plan;
+pub mod queued;
+pub mod reason;
+pub mod runs;
+pub mod runtime;
+pub mod time;
+
+pub use campaign::{Campaign, Content, OnUnknown, Policy, Variant, Wave};
+pub use device::{Device, Market, Platform, UserId};
+pub use id::{AudienceId, CampaignId, Digest, LaunchId};
+pub use launch::{Launch, Purpose};
+pub use manifest::{Group, Manifest};
+pub use outcome::{Class, Outcome};
+pub use plan::{Plan, ShardSizes, ShardSpec};
+pub use reason::Reason;
+pub use runs::OutcomeRuns;
+pub use time::{Monotonic, Timestamp};

@@ -1,0 +1,192 @@
+//! A device, and the directory's words about it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// The two push providers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    /// Apple Push Notification service.
+    Apns,
+    /// Firebase Cloud Messaging, HTTP v1.
+    Fcm,
+}
+
+impl Platform {
+    /// Both, in the order in which tables show them.
+    pub const ALL: [Platform; 2] = [Platform::Apns, Platform::Fcm];
+
+    /// `apns` or `fcm`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Platform::Apns => "apns",
+            Platform::Fcm => "fcm",
+        }
+    }
+
+    /// 0 for APNs, 1 for FCM: an index into arrays by provider.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Platform {
+    type Err = DeviceError;
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        match text {
+            "apns" => Ok(Platform::Apns),
+            "fcm" => Ok(Platform::Fcm),
+            _ => Err(DeviceError::Platform),
+        }
+    }
+}
+
+/// The id of a user, as the uploader writes it: 1 to 256 bytes of UTF-8 without control characters.
+pub type UserId = String;
+/// A market, as the uploader writes it: for example `de` or `north-america`.
+pub type Market = String;
+
+/// The longest user id, in bytes.
+pub const USER_BYTES_MAX: usize = 256;
+/// The longest app, market or locale, in bytes.
+pub const LABEL_BYTES_MAX: usize = 128;
+/// The longest key text, in characters: eight times today's usual FCM token would still fit.
+pub const KEY_CHARS_MAX: usize = 2_048;
+
+/// One device of one user, as the directory holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its owner.
+    pub user: UserId,
+    /// The provider that reaches it.
+    pub platform: Platform,
+    /// APNs: the device token as lower-case hex of any even length. FCM: registration token or FID, as given.
+    pub key: String,
+    /// APNs topic (bundle id) or FCM project.
+    pub app: String,
+    /// BCP 47 language tag, for example `pt-BR`.
+    pub locale: String,
+    /// Market.
+    pub market: Market,
+    /// When the app registered it; decides whether a 410 of APNs is news.
+    pub registered_at: Timestamp,
+}
+
+/// Why a device cannot be taken. The message never shows the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceError {
+    /// Not `apns` or `fcm`.
+    #[error("platform is neither apns nor fcm")]
+    Platform,
+    /// Missing, too long, or with control characters.
+    #[error("user is empty, longer than {USER_BYTES_MAX} bytes or has control characters")]
+    User,
+    /// An APNs token must be hex of even length.
+    #[error("key is not an APNs device token: hex digits of even length, at most {KEY_CHARS_MAX}")]
+    ApnsKey,
+    /// An FCM key has the base64url alphabet, colons and at most `KEY_CHARS_MAX` characters.
+    #[error(
+        "key is not an FCM registration token or FID: letters, digits, - _ : and at most {KEY_CHARS_MAX}"
+    )]
+    FcmKey,
+    /// Missing, too long, or with characters that cannot stand in a header.
+    #[error("app is empty, longer than {LABEL_BYTES_MAX} bytes or not letters, digits, . - _")]
+    App,
+    /// Not shaped like a BCP 47 tag.
+    #[error("locale is not a language tag of letters, digits and - of at most {LABEL_BYTES_MAX} bytes")]
+    Locale,
+    /// Missing, too long, or with odd characters.
+    #[error("market is empty, longer than {LABEL_BYTES_MAX} bytes or not letters, digits, . - _")]
+    Market,
+}
+
+impl Device {
+    /// Checks every field and brings an APNs key to lower case.
+    pub fn checked(mut self) -> Result<Device, DeviceError> {
+        check_user(&self.user)?;
+        match self.platform {
+            Platform::Apns => check_apns_key(&mut self.key)?,
+            Platform::Fcm => check_fcm_key(&self.key)?,
+        }
+        is_label(&self.app, b".-_").then_some(()).ok_or(DeviceError::App)?;
+        is_label(&self.locale, b"-_").then_some(()).ok_or(DeviceError::Locale)?;
+        is_label(&self.market, b".-_").then_some(()).ok_or(DeviceError::Market)?;
+        Ok(self)
+    }
+}
+
+/// Checks a user id.
+pub fn check_user(user: &str) -> Result<(), DeviceError> {
+    let fits = !user.is_empty() && user.len() <= USER_BYTES_MAX && !user.chars().any(char::is_control);
+    fits.then_some(()).ok_or(DeviceError::User)
+}
+
+fn check_apns_key(key: &mut str) -> Result<(), DeviceError> {
+    key.make_ascii_lowercase();
+    let fits = !key.is_empty()
+        && key.len() <= KEY_CHARS_MAX
+        && key.len().is_multiple_of(2)
+        && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then_some(()).ok_or(DeviceError::ApnsKey)
+}
+
+fn check_fcm_key(key: &str) -> Result<(), DeviceError> {
+    let is_key_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':');
+    let fits = !key.is_empty() && key.len() <= KEY_CHARS_MAX && key.bytes().all(is_key_byte);
+    fits.then_some(()).ok_or(DeviceError::FcmKey)
+}
+
+/// Whether `text` is 1 to [`LABEL_BYTES_MAX`] ASCII letters, digits or bytes of `others`.
+pub(crate) fn is_label(text: &str, others: &[u8]) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
+    !text.is_empty() && text.len() <= LABEL_BYTES_MAX && text.bytes().all(is_fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(platform: Platform, key: &str) -> Device {
+        Device {
+            user: "u1".into(),
+            platform,
+            key: key.into(),
+            app: "org.example.app".into(),
+            locale: "pt-BR".into(),
+            market: "br".into(),
+            registered_at: Timestamp::default(),
+        }
+    }
+
+    #[test]
+    fn apns_keys_are_hex_of_any_even_length_and_become_lower_case() {
+        assert_eq!(device(Platform::Apns, "AB01").checked().map(|device| device.key), Ok("ab01".into()));
+        for bad in ["", "abc", "zz", "ab "] {
+            assert_eq!(device(Platform::Apns, bad).checked(), Err(DeviceError::ApnsKey));
+        }
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        let good = device(Platform::Fcm, "cXyz:APA91b_-");
+        assert_eq!(good.clone().checked(), Ok(good.clone()));
+        assert_eq!(Device { key: "a b".into(), ..good.clone() }.checked(), Err(DeviceError::FcmKey));
+        assert_eq!(Device { user: String::new(), ..good.clone() }.checked(), Err(DeviceError::User));
+        assert_eq!(Device { user: "a\0".into(), ..good.clone() }.checked(), Err(DeviceError::User));
+        assert_eq!(Device { app: "a\r\nb".into(), ..good.clone() }.checked(), Err(DeviceError::App));
+        assert_eq!(Device { locale: String::new(), ..good.clone() }.checked(), Err(DeviceError::Locale));
+        assert_eq!(Device { market: "ü".into(), ..good }.checked(), Err(DeviceError::Market));
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! api --trigger--> dispatcher --shards--> worker --requests--> push --> APNs, FCM
 
+pub mod audience;
 pub mod campaign;
 pub mod device;
 pub mod forecast;
@@ -16,6 +17,7 @@ pub mod runs;
 pub mod runtime;
 pub mod time;
 
+pub use audience::{Audience, AudienceReport, AudienceState};
 pub use campaign::{Campaign, Content, OnUnknown, Policy, Variant, Wave};
 pub use device::{Device, Market, Platform, UserId};
 pub use id::{AudienceId, CampaignId, Digest, LaunchId};

@@ -1,0 +1,42 @@
+//! Large immutable objects: uploads, snapshots, manifests, exports.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+
+/// What became of a conditional put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is there now.
+    New,
+    /// There was one of this name; it was left alone.
+    AlreadyThere,
+}
+
+/// Objects by name: 1 to 8 parts of letters, digits, `.`, `-` and `_` joined by `/`.
+#[async_trait]
+pub trait Blobs: Send + Sync {
+    /// A folder on a local disk for files on their way into [`Blobs::put_file`]; made when missing.
+    fn staging(&self) -> &Path;
+
+    /// Stores a file unless the name is taken. The file is moved or copied and may be gone afterwards. Durable once
+    /// acknowledged.
+    async fn put_file(&self, name: &str, file: &Path) -> Result<Stored>;
+
+    /// Stores bytes unless the name is taken.
+    async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<Stored>;
+
+    /// Its bytes; `None` when there is no such object.
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>>;
+
+    /// A local file with its bytes, fetched when needed; `None` when there is no such object.
+    async fn file(&self, name: &str) -> Result<Option<PathBuf>>;
+
+    /// Names that start with `prefix`, in order.
+    async fn list(&self, prefix: &str) -> Result<Vec<String>>;
+
+    /// Removes it, if it is there.
+    async fn delete(&self, name: &str) -> Result<()>;
+}

@@ -1,0 +1,53 @@
+//! All known devices, by user.
+
+use async_trait::async_trait;
+use model::{Device, Platform, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+
+/// What an import did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Devices that were not known.
+    pub added: u64,
+    /// Devices that were known and changed.
+    pub changed: u64,
+    /// Devices that were known as they are.
+    pub unchanged: u64,
+}
+
+/// A token that a provider called dead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadDevice {
+    /// Owner.
+    pub user: String,
+    /// Provider.
+    pub platform: Platform,
+    /// Topic or project.
+    pub app: String,
+    /// Key, as the directory writes it.
+    pub key: String,
+    /// Remove it unless it was registered after this.
+    pub dead_since: Timestamp,
+}
+
+/// The directory. A device is named by user, platform, app and key.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// Adds or changes devices (any number, already checked). The latest of the same device in one call wins. Acknowledged means
+    /// that it survives the death of the process.
+    async fn import(&self, devices: Vec<Device>) -> Result<Imported>;
+
+    /// The devices of each user, in the order of `users`; none for a user who is not known.
+    async fn devices(&self, users: &[String]) -> Result<Vec<Vec<Device>>>;
+
+    /// Forgets users and their devices; returns how many devices that were.
+    async fn delete_users(&self, users: &[String]) -> Result<u64>;
+
+    /// Removes dead devices; returns how many were there and old enough.
+    async fn prune(&self, dead: Vec<DeadDevice>) -> Result<u64>;
+
+    /// Users and devices.
+    async fn count(&self) -> Result<(u64, u64)>;
+}

@@ -1,0 +1,109 @@
+//! A provider's project: the quota it grants, what of it is reserved, and its pause.
+
+use std::time::Duration;
+
+use model::{Platform, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Versioned, encode, read};
+use crate::error::Result;
+use crate::store::{Expect, Key, Store, Write, query_all};
+
+/// The window in which a quota counts.
+pub const QUOTA_WINDOW: Duration = Duration::from_secs(60);
+
+/// Messages reserved in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// Start of the window; it lasts [`QUOTA_WINDOW`].
+    pub from: Timestamp,
+    /// Messages.
+    pub messages: u64,
+}
+
+/// A project (FCM) or topic (APNs).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    /// Provider.
+    pub platform: Platform,
+    /// Topic or project.
+    pub app: String,
+    /// Messages per minute that the provider grants; `None` when it states no quota.
+    pub quota_per_minute: Option<u64>,
+    /// Nobody sends before this: the provider said 429 to the project.
+    #[serde(default)]
+    pub paused_until: Timestamp,
+    /// What is reserved, by window, oldest first; windows that are over are dropped.
+    #[serde(default)]
+    pub reservations: Vec<Reservation>,
+}
+
+impl Project {
+    /// One without quota or pause.
+    pub fn new(platform: Platform, app: &str) -> Self {
+        let app = app.to_owned();
+        Self { platform, app, quota_per_minute: None, paused_until: Timestamp(0), reservations: Vec::new() }
+    }
+
+    /// Reserves `messages` in the earliest window with room that is not over at `now`; the windows follow one another from the first
+    /// reservation. Returns the window's start (`now` or later), or `now` when there is no quota. A number above the whole
+    /// quota gets a window of its own.
+    pub fn reserve(&mut self, messages: u64, now: Timestamp) -> Timestamp {
+        let Some(quota) = self.quota_per_minute else { return now };
+        self.reservations.retain(|window| window.from + QUOTA_WINDOW > now);
+        for window in &mut self.reservations {
+            if window.messages + messages <= quota || window.messages == 0 {
+                window.messages += messages;
+                return window.from;
+            }
+        }
+        let from = self.reservations.last().map_or(now, |last| last.from + QUOTA_WINDOW);
+        self.reservations.push(Reservation { from, messages });
+        from
+    }
+}
+
+const PROJECTS: &str = "projects";
+
+/// The row of a project.
+pub fn key(platform: Platform, app: &str) -> Key {
+    Key::new(PROJECTS, format!("{platform}/{app}"))
+}
+
+/// A project, if it is there.
+pub async fn get(store: &dyn Store, platform: Platform, app: &str) -> Result<Option<Versioned<Project>>> {
+    read(store, key(platform, app)).await
+}
+
+/// Puts a project if `expect` holds.
+pub fn put(project: &Project, expect: Expect) -> Write {
+    Write::put(key(project.platform, &project.app), expect, encode(project))
+}
+
+/// Every project.
+pub async fn list(store: &dyn Store) -> Result<Vec<Versioned<Project>>> {
+    query_all(store, PROJECTS).await?.iter().map(super::versioned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_window_sends_the_next_reservation_a_minute_on() {
+        let mut project = Project::new(Platform::Fcm, "p");
+        project.quota_per_minute = Some(1_000);
+        let now = Timestamp::from_secs(100);
+        assert_eq!(project.reserve(600, now), now);
+        assert_eq!(project.reserve(400, now), now);
+        assert_eq!(project.reserve(1, now), now + QUOTA_WINDOW);
+        assert_eq!(project.reserve(999, now + Duration::from_secs(70)), now + QUOTA_WINDOW);
+    }
+
+    #[test]
+    fn no_quota_is_no_window() {
+        let mut project = Project::new(Platform::Apns, "t");
+        assert_eq!(project.reserve(9_999_999, Timestamp(5)), Timestamp(5));
+        assert!(project.reservations.is_empty());
+    }
+}

@@ -102,6 +102,11 @@ pub async fn slices(store: &dyn Store, id: LaunchId) -> Result<Vec<Versioned<Sli
     rows.iter().map(super::versioned).collect()
 }
 
+/// One slice of a launch, if it is there.
+pub async fn slice(store: &dyn Store, trigger: &Trigger) -> Result<Option<Versioned<Slice>>> {
+    read(store, slice_key(trigger)).await
+}
+
 /// Puts a slice if `expect` holds.
 pub fn put_slice(trigger: &Trigger, slice: &Slice, expect: Expect) -> Write {
     Write::put(slice_key(trigger), expect, encode(slice))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Platform, Timestamp};
+use model::{LaunchId, Platform, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Versioned, encode, read};
@@ -83,6 +83,39 @@ pub fn put(project: &Project, expect: Expect) -> Write {
 /// Every project.
 pub async fn list(store: &dyn Store) -> Result<Vec<Versioned<Project>>> {
     query_all(store, PROJECTS).await?.iter().map(super::versioned).collect()
+}
+
+/// When the shards of a launch may go, project by project. It is reserved once for the whole launch, together with the
+/// projects' rows, so that whoever plans a slice again reserves nothing again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// The projects with a quota; shards of others may go at once.
+    pub lanes: Vec<Lane>,
+}
+
+/// One project's part of a [`Pace`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Provider.
+    pub platform: Platform,
+    /// Topic or project.
+    pub app: String,
+    /// Start of a window, and how many of the project's shards, in the order of the plan, go in it; runs.
+    pub windows: Vec<(Timestamp, u32)>,
+}
+
+fn pace_key(launch: LaunchId) -> Key {
+    Key::new(format!("launches/{launch}"), "pace")
+}
+
+/// A launch's pace, once it is reserved.
+pub async fn pace(store: &dyn Store, launch: LaunchId) -> Result<Option<Pace>> {
+    Ok(read(store, pace_key(launch)).await?.map(|row: Versioned<Pace>| row.body))
+}
+
+/// Stores a launch's pace, unless there is one.
+pub fn put_pace(launch: LaunchId, pace: &Pace) -> Write {
+    Write::put(pace_key(launch), Expect::Absent, encode(pace))
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! A shard's row: who holds it, and what became of its devices. One row, so that recording is conditional on the
 //! claim and truth is "plan minus records".
 
+use std::time::Duration;
+
 use model::{LaunchId, Timestamp};
+use report::ShardRecord;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Expect, Key, Row, Store, Write, query_all};
@@ -11,13 +14,13 @@ use crate::store::{Expect, Key, Row, Store, Write, query_all};
 pub struct Claim {
     /// The worker.
     pub owner: u128,
-    /// 1 for the first claim, one more with each takeover.
+    /// 1 for the first claim, one more with each that follows and each time it is given back.
     pub epoch: u32,
-    /// Times the shard was claimed for sending and not given back untouched.
+    /// Times the shard was claimed for sending and not given back.
     pub attempts: u32,
     /// The claim is good until then, on the wall clock.
     pub lease_until: Timestamp,
-    /// Whether a request may have left under this or an earlier claim.
+    /// Whether a request may have left, under this or an earlier claim, of which the record says nothing.
     pub is_started: bool,
 }
 
@@ -26,8 +29,49 @@ pub struct Claim {
 pub struct ShardRow {
     /// The last claim.
     pub claim: Claim,
-    /// The record (`report::ShardRecord`'s stored form), once there is one.
+    /// What is known of its devices ([`ShardRecord`]'s stored form), once something is.
     pub record: Option<Vec<u8>>,
+    /// Whether the record waits for more: it holds what earlier epochs knew, and the last claim's is still to come.
+    pub is_open: bool,
+}
+
+/// How a shard stands to whoever would claim it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Every device has an outcome.
+    Recorded,
+    /// A claim keeps others out until this moment, the clocks' error included.
+    Held(Timestamp),
+    /// Whoever claims it first has it.
+    Free(Before),
+}
+
+/// What earlier claims left; nothing for a shard that was never claimed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// The last epoch; 0 before the first claim.
+    pub epoch: u32,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// See [`Claim::is_started`].
+    pub is_started: bool,
+    /// End of the last lease; zero when it was given back or never claimed.
+    pub lease_until: Timestamp,
+}
+
+impl Standing {
+    /// How a shard with this row stands at `now`, given the clocks' error.
+    pub fn of(row: Option<&ShardRow>, now: Timestamp, clock_error: Duration) -> Self {
+        let Some(row) = row else { return Standing::Free(Before::default()) };
+        let Claim { epoch, attempts, is_started, lease_until, .. } = row.claim;
+        if row.is_recorded() {
+            Standing::Recorded
+        } else if row.is_held(now, clock_error) {
+            Standing::Held(lease_until + clock_error)
+        } else {
+            Standing::Free(Before { epoch, attempts, is_started, lease_until })
+        }
+    }
 }
 
 /// Row bytes before the record.
@@ -35,9 +79,36 @@ const HEAD_BYTES: usize = 34;
 const FORMAT: u8 = 1;
 
 impl ShardRow {
+    /// Whether every device has an outcome.
+    pub const fn is_recorded(&self) -> bool {
+        self.record.is_some() && !self.is_open
+    }
+
     /// Whether this claim keeps others out at `now`, given the clocks' error.
-    pub fn is_held(&self, now: Timestamp, clock_error: std::time::Duration) -> bool {
-        self.record.is_none() && self.claim.lease_until + clock_error > now
+    pub fn is_held(&self, now: Timestamp, clock_error: Duration) -> bool {
+        !self.is_recorded()
+            && self.claim.lease_until > Timestamp(0)
+            && self.claim.lease_until + clock_error > now
+    }
+
+    /// The record, once something is known.
+    pub fn read_record(&self) -> Result<Option<ShardRecord>> {
+        let read = |bytes: &Vec<u8>| ShardRecord::decode(bytes).map_err(damaged);
+        self.record.as_ref().map(read).transpose()
+    }
+
+    /// Adds what `record` knows. It closes the row unless a claim came after every epoch that is known.
+    pub fn take(&mut self, record: &ShardRecord) -> Result<()> {
+        let record = match self.read_record()? {
+            Some(mut known) => {
+                known.merge(record).map_err(damaged)?;
+                known
+            }
+            None => record.clone(),
+        };
+        self.is_open = record.epoch() < self.claim.epoch;
+        self.record = Some(record.encode());
+        Ok(())
     }
 
     /// The stored form.
@@ -46,7 +117,9 @@ impl ShardRow {
         let record = self.record.as_deref().unwrap_or_default();
         let mut bytes = Vec::with_capacity(HEAD_BYTES + record.len());
         bytes.push(FORMAT);
-        bytes.push(u8::from(claim.is_started) | u8::from(self.record.is_some()) << 1);
+        bytes.push(
+            u8::from(claim.is_started) | u8::from(self.record.is_some()) << 1 | u8::from(self.is_open) << 2,
+        );
         bytes.extend_from_slice(&claim.owner.to_le_bytes());
         bytes.extend_from_slice(&claim.epoch.to_le_bytes());
         bytes.extend_from_slice(&claim.attempts.to_le_bytes());
@@ -77,8 +150,13 @@ impl ShardRow {
             is_started: flags & 1 != 0,
         };
         let record = (flags & 2 != 0).then(|| record.to_vec());
-        (format == FORMAT).then_some(Self { claim, record })
+        (format == FORMAT).then_some(Self { claim, record, is_open: flags & 4 != 0 })
     }
+}
+
+fn damaged(error: report::Error) -> Error {
+    Error::new(ErrorKind::Storage, "store.read", format!("a shard's record cannot be used: {error}"))
+        .with_source(error)
 }
 
 /// A shard's place: launch, slice and number; spread over partitions by slice.
@@ -170,11 +248,41 @@ mod tests {
     #[test]
     fn a_shard_row_reads_back() {
         let claim = Claim { owner: 7, epoch: 2, attempts: 3, lease_until: Timestamp(99), is_started: true };
-        for record in [None, Some(vec![]), Some(vec![1, 2, 3])] {
-            let row = ShardRow { claim: claim.clone(), record };
+        for (record, is_open) in [(None, false), (Some(vec![]), false), (Some(vec![1, 2, 3]), true)] {
+            let row = ShardRow { claim: claim.clone(), record, is_open };
             let stored = Row { key: Key::new("p", "s"), version: 1, body: row.encode() };
             assert_eq!(ShardRow::decode(&stored).unwrap(), row);
         }
+    }
+
+    fn record(epoch: u32) -> ShardRecord {
+        let outcome = model::Outcome::ACCEPTED;
+        ShardRecord::uniform(LaunchId(1), 4, 10, epoch, "w", outcome).unwrap()
+    }
+
+    #[test]
+    fn evidence_of_an_older_epoch_leaves_the_row_open() {
+        let claim = Claim { owner: 7, epoch: 2, attempts: 2, lease_until: Timestamp(99), is_started: true };
+        let mut row = ShardRow { claim, record: None, is_open: false };
+        row.take(&record(1)).unwrap();
+        assert!(row.is_open && !row.is_recorded() && row.is_held(Timestamp(98), Duration::ZERO));
+        row.take(&record(2)).unwrap();
+        assert!(row.is_recorded() && !row.is_held(Timestamp(98), Duration::ZERO));
+        assert_eq!(row.read_record().unwrap().unwrap().parts().len(), 2);
+        row.take(&record(1)).unwrap();
+        assert!(row.is_recorded());
+    }
+
+    #[test]
+    fn a_lease_holds_until_the_clocks_error_has_passed_too() {
+        let claim = Claim { owner: 7, epoch: 2, attempts: 3, lease_until: Timestamp(99), is_started: true };
+        let row = ShardRow { claim, record: None, is_open: false };
+        let error = Duration::from_micros(5);
+        let standing = |now| Standing::of(Some(&row), Timestamp(now), error);
+        assert_eq!(standing(103), Standing::Held(Timestamp(104)));
+        let before = Before { epoch: 2, attempts: 3, is_started: true, lease_until: Timestamp(99) };
+        assert_eq!(standing(104), Standing::Free(before));
+        assert_eq!(Standing::of(None, Timestamp(1), error), Standing::Free(Before::default()));
     }
 
     #[test]

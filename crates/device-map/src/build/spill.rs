@@ -1,0 +1,159 @@
+//! The spill file: sorted segments of what did not fit in memory.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::rows::row_head;
+use super::source::Sorted;
+use crate::error::Error;
+use crate::file::Unfinished;
+
+/// The file has no name any more, so nothing is left of it when the process dies.
+pub(super) struct Spill {
+    file: File,
+    path: PathBuf,
+    pub(super) segments: Vec<Segment>,
+}
+
+/// What was in memory when it was full.
+pub(super) struct Segment {
+    /// User ids, each after its length in two bytes. Rows name users by their place in this list.
+    pub(super) users: Stretch,
+    /// Rows, by bucket.
+    pub(super) buckets: Vec<(u32, Stretch)>,
+}
+
+/// A part of the file that holds sorted items.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    at: u64,
+    end: u64,
+    pub(super) items: u64,
+}
+
+impl Spill {
+    pub(super) fn new(folder: &Path) -> Result<Self, Error> {
+        let unfinished = Unfinished::new(folder)?;
+        let file = unfinished.file.try_clone().map_err(Error::io("open", &unfinished.path))?;
+        Ok(Self { file, path: unfinished.path.clone(), segments: Vec::new() })
+    }
+
+    /// Appends a segment.
+    pub(super) fn write(&mut self, held: &Sorted) -> Result<(), Error> {
+        let users = self.append(|out| held.users.ids().try_for_each(|id| out.write_id(id)))?;
+        let mut buckets = Vec::new();
+        for bucket in held.buckets() {
+            let stretch = self.append(|out| {
+                held.rows(bucket).try_for_each(|row| {
+                    let user = held.users.rank(row.user());
+                    out.write(&row_head(row.registered_at(), user, row.group()), row.key())
+                })
+            })?;
+            buckets.push((bucket, stretch));
+        }
+        self.segments.push(Segment { users, buckets });
+        Ok(())
+    }
+
+    /// Appends the items that `fill` writes.
+    pub(super) fn append(
+        &self,
+        fill: impl FnOnce(&mut StretchWriter<'_>) -> Result<(), Error>,
+    ) -> Result<Stretch, Error> {
+        let at = self.position()?;
+        let out = BufWriter::with_capacity(WRITE_BYTES, &self.file);
+        let mut writer = StretchWriter { out, path: &self.path, items: 0 };
+        fill(&mut writer)?;
+        writer.out.flush().map_err(Error::io("write", &self.path))?;
+        let items = writer.items;
+        Ok(Stretch { at, end: self.position()?, items })
+    }
+
+    fn position(&self) -> Result<u64, Error> {
+        (&self.file).stream_position().map_err(Error::io("write", &self.path))
+    }
+
+    /// Reads a stretch from its start, `buffer_bytes` at a time.
+    pub(super) fn read(&self, stretch: Stretch, buffer_bytes: usize) -> Cursor<'_> {
+        let Stretch { at, end, items } = stretch;
+        Cursor { spill: self, at, end, items, buffer: Vec::new(), from: 0, buffer_bytes }
+    }
+}
+
+const WRITE_BYTES: usize = 256 << 10;
+
+/// Writes items one after the other.
+pub(super) struct StretchWriter<'a> {
+    out: BufWriter<&'a File>,
+    path: &'a Path,
+    items: u64,
+}
+
+impl StretchWriter<'_> {
+    fn write(&mut self, head: &[u8], body: &[u8]) -> Result<(), Error> {
+        self.items += 1;
+        let written = self.out.write_all(head).and_then(|()| self.out.write_all(body));
+        written.map_err(Error::io("write", self.path))
+    }
+
+    pub(super) fn write_id(&mut self, id: &[u8]) -> Result<(), Error> {
+        self.write(&(id.len() as u16).to_le_bytes(), id)
+    }
+}
+
+/// Reads items one after the other.
+pub(super) struct Cursor<'a> {
+    spill: &'a Spill,
+    /// What the buffer does not hold yet.
+    at: u64,
+    end: u64,
+    items: u64,
+    buffer: Vec<u8>,
+    /// Where in the buffer the next item begins.
+    from: usize,
+    buffer_bytes: usize,
+}
+
+impl Cursor<'_> {
+    /// The next `count` bytes.
+    fn take(&mut self, count: usize) -> Result<&[u8], Error> {
+        if self.buffer.len() - self.from < count {
+            self.refill(count).map_err(Error::io("read", &self.spill.path))?;
+        }
+        self.from += count;
+        Ok(&self.buffer[self.from - count..self.from])
+    }
+
+    fn refill(&mut self, count: usize) -> io::Result<()> {
+        self.buffer.drain(..self.from);
+        self.from = 0;
+        let held = self.buffer.len();
+        let wanted = self.buffer_bytes.max(count - held).min((self.end - self.at) as usize);
+        self.buffer.resize(held + wanted, 0);
+        self.spill.file.read_exact_at(&mut self.buffer[held..], self.at)?;
+        self.at += wanted as u64;
+        if self.buffer.len() < count { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+
+    /// Puts the next row, of known size, into `row`; false at the end.
+    pub(super) fn read_row(&mut self, row_bytes: usize, row: &mut Vec<u8>) -> Result<bool, Error> {
+        let Some(left) = self.items.checked_sub(1) else { return Ok(false) };
+        self.items = left;
+        row.clear();
+        row.extend_from_slice(self.take(row_bytes)?);
+        Ok(true)
+    }
+
+    /// Puts the next user id into `id`; false at the end.
+    pub(super) fn read_id(&mut self, id: &mut Vec<u8>) -> Result<bool, Error> {
+        let Some(left) = self.items.checked_sub(1) else { return Ok(false) };
+        self.items = left;
+        let bytes = self.take(2)?;
+        let bytes = usize::from(bytes[0]) | usize::from(bytes[1]) << 8;
+        id.clear();
+        id.extend_from_slice(self.take(bytes)?);
+        Ok(true)
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::device::{Market, is_label};
+use crate::extras::{Android, Apple};
 use crate::id::{AudienceId, CampaignId, Digest};
 use crate::manifest::Group;
 use crate::time::Timestamp;
@@ -33,6 +34,10 @@ pub struct Variant {
     pub silent: bool,
     /// Whatever else the app reads.
     pub data: BTreeMap<String, String>,
+    /// What only iOS knows.
+    pub apple: Apple,
+    /// What only Android knows.
+    pub android: Android,
 }
 
 /// All variants, and the one for every locale that has none.

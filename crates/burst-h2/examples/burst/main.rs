@@ -1,0 +1,262 @@
+//! Measures the CPU of one driver thread per answered request, against a bare frame sink in another thread over TLS:
+//! `cargo run --release -p burst-h2 --example burst -- connections=8 streams=1000 requests=8000000 latency_ms=0`
+
+mod sink;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use burst_h2::driver::{
+    ConnectionEvent, ConnectionRef, Control, Driver, DriverConfig, OpenSpec, Starter, Tls, Traffic, Wake,
+};
+use burst_h2::{ConnectionConfig, End, EndResult, Field, Nanos, Request, Template};
+use rustix::thread::CpuSet;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls_pki_types::{PrivateKeyDer, ServerName};
+use sink::SinkConfig;
+
+/// Suspended time included, as a driver wants it.
+pub(crate) fn clock() -> u64 {
+    nanos(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
+}
+
+fn cpu() -> u64 {
+    nanos(rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime))
+}
+
+fn nanos(time: rustix::time::Timespec) -> u64 {
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+struct Settings {
+    connections: usize,
+    streams: u32,
+    requests: u64,
+    latency: Duration,
+    is_fcm: bool,
+    round: Duration,
+    write_bytes: usize,
+}
+
+impl Settings {
+    fn from_arguments() -> Settings {
+        let value = |name: &str, default: u64| {
+            let prefix = format!("{name}=");
+            std::env::args()
+                .find_map(|argument| argument.strip_prefix(&prefix).map(|v| v.parse().expect("a number")))
+                .unwrap_or(default)
+        };
+        Settings {
+            connections: value("connections", 8) as usize,
+            streams: value("streams", 1000) as u32,
+            requests: value("requests", 8_000_000),
+            latency: Duration::from_millis(value("latency_ms", 0)),
+            is_fcm: value("fcm", 0) == 1,
+            round: Duration::from_micros(value("round_us", 0)),
+            write_bytes: value("write_bytes", 65536) as usize,
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let settings = Settings::from_arguments();
+    let (server, client) = tls_configs()?;
+    let sink = SinkConfig {
+        tls: Some(server),
+        streams_max: settings.streams,
+        latency: settings.latency,
+        body: if settings.is_fcm { vec![b'x'; 80] } else { Vec::new() },
+        block: vec![0x88],
+    };
+    let (tell, address) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name("sink".into()).spawn(move || {
+        pin(1);
+        sink::serve(&sink, |address| tell.send(address).expect("main waits for it")).expect("sink serves");
+    })?;
+    let address = address.recv()?;
+    pin(0);
+
+    let config = DriverConfig {
+        round_at_least: settings.round,
+        write_bytes: settings.write_bytes,
+        ..DriverConfig::default()
+    };
+    let driver = Driver::new(config)?;
+    let mut burst = Burst::new(settings, address, client);
+    driver.run(&clock, &mut burst)?;
+    burst.report();
+    Ok(())
+}
+
+/// Puts this thread on one core, so that client and sink do not disturb each other.
+fn pin(core: usize) {
+    let mut set = CpuSet::new();
+    set.set(core);
+    // On a machine with one core there is nothing to choose.
+    let _ = rustix::thread::sched_setaffinity(None, &set);
+}
+
+type Configs = (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>);
+
+fn tls_configs() -> Result<Configs, Box<dyn std::error::Error>> {
+    let key = rcgen::generate_simple_self_signed(vec!["localhost".into()])?;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(key.cert.der().clone())?;
+    let provider = Arc::new(CryptoProvider {
+        cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],
+        ..aws_lc_rs::default_provider()
+    });
+    let secret = PrivateKeyDer::try_from(key.signing_key.serialize_der())?;
+    let mut server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![key.cert.der().clone()], secret)?;
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let mut client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    Ok((Arc::new(server), Arc::new(client)))
+}
+
+struct Burst {
+    settings: Settings,
+    address: SocketAddr,
+    client: Arc<rustls::ClientConfig>,
+    template: Template,
+    body: Vec<u8>,
+    ready: usize,
+    opened: usize,
+    is_sending: bool,
+    started: u64,
+    answered: u64,
+    lost: u64,
+    latency_sum: u64,
+    begin: (Nanos, Nanos),
+    end: (Nanos, Nanos),
+}
+
+impl Burst {
+    fn new(settings: Settings, address: SocketAddr, client: Arc<rustls::ClientConfig>) -> Burst {
+        let mut fields = vec![
+            Field::constant(":method", "POST"),
+            Field::constant(":scheme", "https"),
+            Field::constant(":authority", "localhost"),
+        ];
+        if settings.is_fcm {
+            fields.push(Field::constant(":path", "/v1/projects/fanfare/messages:send"));
+        } else {
+            fields.push(Field::varying(":path"));
+            fields.push(Field::constant("apns-topic", "com.example.fanfare"));
+            fields.push(Field::constant("apns-push-type", "alert"));
+        }
+        fields.push(Field::constant("authorization", format!("bearer {}", "x".repeat(200))));
+        let body = vec![b'b'; if settings.is_fcm { 354 } else { 191 }];
+        Burst {
+            template: Template::new(fields).expect("fields are legal"),
+            settings,
+            address,
+            client,
+            body,
+            ready: 0,
+            opened: 0,
+            is_sending: false,
+            started: 0,
+            answered: 0,
+            lost: 0,
+            latency_sum: 0,
+            begin: (0, 0),
+            end: (0, 0),
+        }
+    }
+
+    fn report(&self) {
+        let wall = (self.end.0 - self.begin.0) as f64 / 1e9;
+        let cpu = (self.end.1 - self.begin.1) as f64 / 1e3;
+        println!(
+            "answered {} lost {} in {wall:.3} s: {:.0}/s, {:.3} us CPU per request, mean latency {:.1} ms, rss {} MB",
+            self.answered,
+            self.lost,
+            self.answered as f64 / wall,
+            cpu / self.answered as f64,
+            self.latency_sum as f64 / 1e6 / self.answered as f64,
+            rss_megabytes(),
+        );
+    }
+}
+
+fn rss_megabytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096 / (1 << 20)
+}
+
+impl Traffic for Burst {
+    type Transport = Tls;
+
+    fn supply(&mut self, _: ConnectionRef, starter: &mut Starter<'_>, now: Nanos) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut path = *b"/3/device/0000000000000000000000000000000000000000000000000000000000000000";
+        while self.is_sending && self.started < self.settings.requests && starter.capacity() > 0 {
+            let mut n = self.started;
+            for digit in path[10..].iter_mut().take(16) {
+                *digit = HEX[(n & 15) as usize];
+                n >>= 4;
+            }
+            let values: &[&[u8]] = if self.settings.is_fcm { &[] } else { &[&path] };
+            let request = Request {
+                template: &self.template,
+                varying: values,
+                body: &[&self.body],
+                tag: self.started,
+                deadline: now + 10_000_000_000,
+            };
+            if starter.start(&request).is_err() {
+                return;
+            }
+            self.started += 1;
+        }
+    }
+
+    fn end(&mut self, _: ConnectionRef, end: End<'_>, now: Nanos) {
+        match end.result {
+            EndResult::Answered { status: 200, .. } => {
+                self.answered += 1;
+                self.latency_sum += now - end.started;
+            }
+            _ => self.lost += 1,
+        }
+    }
+
+    fn event(&mut self, _: ConnectionRef, event: ConnectionEvent<'_>) {
+        match event {
+            ConnectionEvent::Ready { .. } => self.ready += 1,
+            ConnectionEvent::Closed { error } if self.answered < self.settings.requests => {
+                eprintln!("closed: {error:?}");
+            }
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, control: &mut Control<'_, Tls>, now: Nanos) -> Wake {
+        while self.opened < self.settings.connections && self.opened - self.ready < 64 {
+            let name = ServerName::try_from("localhost").expect("a host name");
+            let transport = Tls::connect(self.address, name, self.client.clone()).expect("a socket");
+            let config =
+                ConnectionConfig { streams_max: self.settings.streams, ..ConnectionConfig::default() };
+            control.open(OpenSpec { transport, config, user: self.opened as u64 });
+            self.opened += 1;
+        }
+        if !self.is_sending && self.ready == self.settings.connections {
+            self.is_sending = true;
+            self.begin = (now, cpu());
+            control.ask_all();
+        }
+        if self.answered + self.lost == self.settings.requests {
+            self.end = (now, cpu());
+            return Wake::Stop;
+        }
+        Wake::Whenever
+    }
+}

@@ -1,0 +1,153 @@
+//! Reads header blocks. `skim` answers the usual block without touching the table; `decode` reads everything.
+
+use super::table::{DynamicTable, STATIC_COUNT};
+use super::{huffman, integer};
+
+/// Size of the dynamic table until somebody says otherwise.
+const TABLE_BYTES_DEFAULT: usize = 4096;
+
+/// The block cannot be read; with it the compression state of the connection is lost.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct HpackError(pub(crate) &'static str);
+
+pub(crate) struct Decoder {
+    table: DynamicTable,
+    /// The SETTINGS_HEADER_TABLE_SIZE that we announced.
+    table_bytes_max: usize,
+    name: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Decoder {
+    pub(crate) fn new(table_bytes_max: usize) -> Decoder {
+        Decoder {
+            table: DynamicTable::new(table_bytes_max.min(TABLE_BYTES_DEFAULT)),
+            table_bytes_max,
+            name: Vec::new(),
+            value: Vec::new(),
+        }
+    }
+
+    /// The status of a block whose first field is an indexed `:status` of the static table and which changes no
+    /// state; `None` when only [`Decoder::decode`] can tell.
+    #[inline]
+    pub(crate) fn skim(&self, mut block: &[u8]) -> Option<u16> {
+        const STATUSES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
+        let (&first, rest) = block.split_first()?;
+        let status = *STATUSES.get(usize::from(first).wrapping_sub(0x88))?;
+        block = rest;
+        while let Some(&byte) = block.first() {
+            match byte {
+                0x80.. => {
+                    let index = integer::take(&mut block, 7)?;
+                    if index == 0 || index > STATIC_COUNT + self.table.len() || is_status(index) {
+                        return None;
+                    }
+                }
+                0x00..=0x1f => {
+                    let index = integer::take(&mut block, 4)?;
+                    if index == 0 {
+                        // A name in full may be `:status`, upper case or worse.
+                        let (name, is_huffman) = integer::take_string(&mut block)?;
+                        if is_huffman || !is_plain_name(name) {
+                            return None;
+                        }
+                    } else if is_status(index) || index > STATIC_COUNT + self.table.len() {
+                        return None;
+                    }
+                    integer::take_string(&mut block)?;
+                }
+                _ => return None,
+            }
+        }
+        Some(status)
+    }
+
+    /// Reads a whole block and hands each field to `sink`.
+    pub(crate) fn decode(
+        &mut self,
+        mut block: &[u8],
+        mut sink: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), HpackError> {
+        let mut is_update_allowed = true;
+        while let Some(&byte) = block.first() {
+            match byte {
+                0x80.. => self.indexed(&mut block, &mut sink)?,
+                0x40..=0x7f => self.literal(&mut block, 6, true, &mut sink)?,
+                0x20..=0x3f if is_update_allowed => {
+                    self.update(&mut block)?;
+                    continue;
+                }
+                0x20..=0x3f => return Err(HpackError("table size update after a field")),
+                _ => self.literal(&mut block, 4, false, &mut sink)?,
+            }
+            is_update_allowed = false;
+        }
+        Ok(())
+    }
+
+    fn indexed(&mut self, block: &mut &[u8], sink: &mut impl FnMut(&[u8], &[u8])) -> Result<(), HpackError> {
+        let index = integer::take(block, 7).ok_or(HpackError("integer cut or too large"))?;
+        let (name, value) = self.table.get(index).ok_or(HpackError("index beyond the table"))?;
+        sink(name, value);
+        Ok(())
+    }
+
+    fn literal(
+        &mut self,
+        block: &mut &[u8],
+        prefix_bits: u32,
+        is_indexing: bool,
+        sink: &mut impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), HpackError> {
+        let index = integer::take(block, prefix_bits).ok_or(HpackError("integer cut or too large"))?;
+        self.name.clear();
+        if index == 0 {
+            string(block, &mut self.name)?;
+        } else {
+            let (name, _) = self.table.get(index).ok_or(HpackError("index beyond the table"))?;
+            self.name.extend_from_slice(name);
+        }
+        self.value.clear();
+        string(block, &mut self.value)?;
+        if is_indexing {
+            self.table.insert(&self.name, &self.value);
+        }
+        sink(&self.name, &self.value);
+        Ok(())
+    }
+
+    fn update(&mut self, block: &mut &[u8]) -> Result<(), HpackError> {
+        let bytes = integer::take(block, 5).ok_or(HpackError("integer cut or too large"))?;
+        if bytes > self.table_bytes_max {
+            return Err(HpackError("table size update beyond our limit"));
+        }
+        self.table.resize(bytes);
+        Ok(())
+    }
+}
+
+fn is_status(index: usize) -> bool {
+    (8..=14).contains(&index)
+}
+
+/// Lower-case and not a pseudo header: nothing that could make the answer malformed.
+#[inline]
+fn is_plain_name(name: &[u8]) -> bool {
+    !name.is_empty() && name[0] != b':' && !name.iter().any(u8::is_ascii_uppercase)
+}
+
+fn string(block: &mut &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
+    let (text, is_huffman) =
+        integer::take_string(block).ok_or(HpackError("string cut or longer than its block"))?;
+    if is_huffman {
+        huffman::decode(text, out).ok_or(HpackError("broken huffman code"))
+    } else {
+        out.extend_from_slice(text);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "decoder/tests.rs"]
+mod tests;

@@ -1,0 +1,213 @@
+//! What to do about a shard, and when looking is worth it: pure functions of what the rows say.
+
+use std::time::Duration;
+
+use backend::rows::shard::{Before, Standing};
+use model::launch::Control;
+use model::{Class, Outcome, Reason, Timestamp};
+
+use crate::Config;
+
+/// What to do about a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing ever again.
+    Done,
+    /// Nothing now.
+    Wait,
+    /// Its message is lost or late: send another.
+    Enqueue,
+    /// Nobody will send it: give every device without an outcome this one.
+    Close(Outcome),
+}
+
+/// What holds for every shard of a launch at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) now: Timestamp,
+    pub(crate) phase: Phase,
+    pub(crate) attempts_max: u32,
+    /// How long a free shard may wait before its message counts as lost, by provider.
+    pub(crate) patience: [Duration; 2],
+}
+
+/// Whether requests may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// They may.
+    Open,
+    /// Not now: paused, or stopped while some permission may still be good.
+    Still,
+    /// Never again: aborted, and every permission is over.
+    Aborted,
+    /// Never again: its time has passed, and every permission is over.
+    Expired,
+}
+
+impl Phase {
+    /// The phase of a launch with this control row.
+    pub(crate) fn of(control: &Control, not_after: Timestamp, now: Timestamp, config: &Config) -> Self {
+        let over_after = config.permission + config.clock_error;
+        match &control.aborted {
+            Some(stop) if now > stop.at + over_after => Phase::Aborted,
+            Some(_) => Phase::Still,
+            None if now > not_after + over_after => Phase::Expired,
+            None if control.paused.is_some() => Phase::Still,
+            None => Phase::Open,
+        }
+    }
+}
+
+/// What to do about a shard of the provider with this index that stands so and was last enqueued (or its window began) at
+/// `enqueued_at`.
+pub(crate) fn decide(moment: &Moment, provider: usize, standing: Standing, enqueued_at: Timestamp) -> Step {
+    let before = match standing {
+        Standing::Recorded => return Step::Done,
+        Standing::Held(_) => return Step::Wait,
+        Standing::Free(before) => before,
+    };
+    match moment.phase {
+        Phase::Still => Step::Wait,
+        Phase::Aborted => Step::Close(closing(before, Class::NotSent, Reason::Aborted)),
+        Phase::Expired => Step::Close(closing(before, Class::Expired, Reason::None)),
+        Phase::Open if before.attempts >= moment.attempts_max => Step::Close(exhausted(before)),
+        Phase::Open => {
+            let since = enqueued_at.max(before.lease_until);
+            let is_overdue = moment.now > since + moment.patience[provider];
+            if is_overdue { Step::Enqueue } else { Step::Wait }
+        }
+    }
+}
+
+/// The outcome of devices that nobody tries again after too many attempts.
+pub(crate) fn exhausted(before: Before) -> Outcome {
+    let class = if before.is_started { Class::Unknown } else { Class::NotSent };
+    Outcome::new(class, Reason::AttemptsExhausted)
+}
+
+/// What a request may have left for is unknown, whatever else holds.
+pub(crate) fn closing(before: Before, class: Class, reason: Reason) -> Outcome {
+    if before.is_started {
+        return Outcome::new(Class::Unknown, Reason::WorkerLost);
+    }
+    Outcome::new(class, reason)
+}
+
+/// What is known of a launch's course without reading its shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Course {
+    /// Devices with an outcome, by the workers' progress; one that was taken over may count twice.
+    pub(crate) devices: u64,
+    /// Shards claimed and not recorded, by the same.
+    pub(crate) shards_in_flight: u64,
+    /// When either last changed.
+    pub(crate) changed_at: Timestamp,
+    /// When the shards' rows were last read; zero: never.
+    pub(crate) scanned_at: Timestamp,
+}
+
+/// Without news for this long something may be lost.
+const QUIET: Duration = Duration::from_secs(1);
+/// Between two readings of the rows while something may be lost.
+const SCAN_EVERY: Duration = Duration::from_secs(2);
+/// Between two readings while the end is near.
+const SCAN_AT_END_EVERY: Duration = Duration::from_millis(100);
+
+/// Whether the shards' rows are worth reading: the end is near, the launch is stopped for good, or nothing has moved.
+pub(crate) fn is_scan_due(course: &Course, devices: u64, phase: Phase, now: Timestamp) -> bool {
+    let since_scan = now.since(course.scanned_at);
+    let is_near_end = course.devices >= devices && course.shards_in_flight == 0;
+    let is_stopped = matches!(phase, Phase::Aborted | Phase::Expired);
+    let is_quiet = now.since(course.changed_at) >= QUIET;
+    let is_first_stopped = is_stopped && course.shards_in_flight == 0;
+    (is_near_end && since_scan >= SCAN_AT_END_EVERY)
+        || (is_first_stopped && since_scan >= SCAN_AT_END_EVERY * 2)
+        || ((is_quiet || is_stopped) && since_scan >= SCAN_EVERY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::launch::Stop;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000);
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn moment(phase: Phase) -> Moment {
+        Moment { now: NOW, phase, attempts_max: 3, patience: [PATIENCE; 2] }
+    }
+
+    fn free(attempts: u32, is_started: bool, lease_until: Timestamp) -> Standing {
+        Standing::Free(Before { epoch: attempts, attempts, is_started, lease_until })
+    }
+
+    #[test]
+    fn what_is_recorded_or_held_is_let_be_whatever_happens() {
+        for phase in [Phase::Open, Phase::Still, Phase::Aborted, Phase::Expired] {
+            let decide = |standing| decide(&moment(phase), 0, standing, Timestamp(0));
+            assert_eq!(decide(Standing::Recorded), Step::Done);
+            assert_eq!(decide(Standing::Held(NOW)), Step::Wait);
+        }
+    }
+
+    #[test]
+    fn a_free_shard_is_enqueued_again_once_its_message_must_be_lost() {
+        let open = moment(Phase::Open);
+        let never = free(0, false, Timestamp(0));
+        assert_eq!(decide(&open, 0, never, NOW - PATIENCE), Step::Wait);
+        assert_eq!(decide(&open, 0, never, NOW - PATIENCE - Duration::from_secs(1)), Step::Enqueue);
+        let lost = free(1, true, NOW - Duration::from_secs(2));
+        assert_eq!(decide(&open, 0, lost, Timestamp(0)), Step::Wait);
+        let long_lost = free(1, true, NOW - Duration::from_secs(11));
+        assert_eq!(decide(&open, 0, long_lost, Timestamp(0)), Step::Enqueue);
+    }
+
+    #[test]
+    fn after_too_many_attempts_a_shard_is_closed() {
+        let open = moment(Phase::Open);
+        let close = |class| Step::Close(Outcome::new(class, Reason::AttemptsExhausted));
+        assert_eq!(decide(&open, 0, free(3, false, NOW), NOW), close(Class::NotSent));
+        assert_eq!(decide(&open, 0, free(3, true, NOW), NOW), close(Class::Unknown));
+    }
+
+    #[test]
+    fn what_may_have_left_is_unknown_and_the_rest_says_why_it_never_will() {
+        let unclaimed = free(0, false, Timestamp(0));
+        let lost = free(1, true, NOW);
+        let close = |class, reason| Step::Close(Outcome::new(class, reason));
+        let step = |phase, standing| decide(&moment(phase), 1, standing, NOW);
+        assert_eq!(step(Phase::Aborted, unclaimed), close(Class::NotSent, Reason::Aborted));
+        assert_eq!(step(Phase::Expired, unclaimed), close(Class::Expired, Reason::None));
+        assert_eq!(step(Phase::Aborted, lost), close(Class::Unknown, Reason::WorkerLost));
+        assert_eq!(step(Phase::Expired, lost), close(Class::Unknown, Reason::WorkerLost));
+        assert_eq!(step(Phase::Still, unclaimed), Step::Wait);
+    }
+
+    #[test]
+    fn an_abort_closes_nothing_while_a_permission_may_be_good() {
+        let config = Config::new("d");
+        let stop = |at| Some(Stop { at, by: "ann".into(), why: String::new() });
+        let phase = |aborted, paused| {
+            let control = Control { aborted, paused };
+            Phase::of(&control, NOW, NOW, &config)
+        };
+        assert_eq!(phase(None, None), Phase::Open);
+        assert_eq!(phase(None, stop(NOW)), Phase::Still);
+        assert_eq!(phase(stop(NOW - Duration::from_millis(250)), None), Phase::Still);
+        assert_eq!(phase(stop(NOW - Duration::from_millis(500)), stop(NOW)), Phase::Aborted);
+        let late = NOW + Duration::from_millis(500);
+        assert_eq!(Phase::of(&Control::default(), NOW, late, &config), Phase::Expired);
+    }
+
+    #[test]
+    fn rows_are_read_at_the_end_and_when_nothing_moves() {
+        let busy = Course { devices: 5, shards_in_flight: 2, changed_at: NOW, scanned_at: Timestamp(0) };
+        assert!(!is_scan_due(&busy, 10, Phase::Open, NOW));
+        assert!(!is_scan_due(&Course { devices: 10, ..busy }, 10, Phase::Open, NOW));
+        let at_end = Course { devices: 10, shards_in_flight: 0, ..busy };
+        assert!(is_scan_due(&at_end, 10, Phase::Open, NOW));
+        assert!(!is_scan_due(&Course { scanned_at: NOW, ..at_end }, 10, Phase::Open, NOW));
+        assert!(is_scan_due(&Course { changed_at: NOW - QUIET, ..busy }, 10, Phase::Open, NOW));
+        assert!(is_scan_due(&busy, 10, Phase::Aborted, NOW));
+    }
+}

@@ -1,0 +1,81 @@
+//! Triggers: a slice becomes shard messages, once or more often.
+
+use backend::rows::launch;
+use backend::store::Expect;
+use backend::{Delivery, Queue};
+use futures::future::join_all;
+use model::queued::Trigger;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::error::Result;
+use crate::{Dispatcher, messages};
+
+impl Dispatcher {
+    /// Receives triggers and plans their slices, up to ten at a time.
+    pub(crate) async fn receive_triggers(&self, shutdown: &CancellationToken) {
+        let max = backend::queues::CALL_MESSAGES_MAX;
+        while !shutdown.is_cancelled() {
+            match self.backend.queues.receive(Queue::Triggers, max, self.config.receive_wait).await {
+                Ok(deliveries) => self.take_triggers(deliveries).await,
+                Err(failure) => {
+                    warn!(error = &failure as &dyn std::error::Error, "triggers cannot be received");
+                    self.rest(self.config.retry_every, shutdown).await;
+                }
+            }
+        }
+    }
+
+    async fn take_triggers(&self, deliveries: Vec<Delivery>) {
+        let done = join_all(deliveries.iter().map(|delivery| self.take_trigger(delivery))).await;
+        let done = deliveries.into_iter().zip(done).filter(|(_, is_done)| *is_done);
+        let receipts: Vec<String> = done.map(|(delivery, _)| delivery.receipt).collect();
+        if receipts.is_empty() {
+            return;
+        }
+        if let Err(failure) = self.backend.queues.delete(Queue::Triggers, receipts).await {
+            warn!(error = &failure as &dyn std::error::Error, "triggers come again: they cannot be deleted");
+        }
+    }
+
+    /// Whether the trigger has done its work. If not, it comes again after its visibility.
+    async fn take_trigger(&self, delivery: &Delivery) -> bool {
+        let Ok(trigger) = serde_json::from_str::<Trigger>(&delivery.body) else {
+            error!(bytes = delivery.body.len(), "a message on the trigger queue is no trigger; dropped");
+            return true;
+        };
+        match self.plan_slice(trigger).await {
+            Ok(()) => true,
+            Err(failure) => {
+                let (launch, slice) = (trigger.launch, trigger.slice);
+                warn!(%launch, slice, error = &failure as &dyn std::error::Error, "slice cannot be planned yet");
+                false
+            }
+        }
+    }
+
+    /// Enqueues a slice's shards and marks it planned. Nothing to do when it is planned, and nothing to enqueue when the
+    /// launch is aborted or past its time: its shards will be closed.
+    pub(crate) async fn plan_slice(&self, trigger: Trigger) -> Result<()> {
+        let store = &*self.backend.store;
+        let Some(known) = self.known(trigger.launch).await? else {
+            error!(launch = %trigger.launch, "a trigger names no launch; dropped");
+            return Ok(());
+        };
+        let rows = (launch::slice(store, &trigger), launch::control(store, trigger.launch));
+        let (slice, control) = futures::try_join!(rows.0, rows.1)?;
+        let Some(slice) = slice.filter(|slice| slice.body.planned_at.is_none()) else { return Ok(()) };
+        let is_aborted = control.is_some_and(|control| control.body.aborted.is_some());
+        if !is_aborted && self.now() <= known.launch.not_after {
+            let windows = self.windows(&known).await?;
+            let now = self.now();
+            let message = |shard: &model::ShardSpec| {
+                messages::burst(&known, shard, windows[shard.number as usize], now)
+            };
+            self.send(known.plan.slice(trigger.slice).map(message)).await?;
+        }
+        let planned = launch::Slice { planned_at: Some(self.now()), ..slice.body };
+        store.write(vec![launch::put_slice(&trigger, &planned, Expect::Anything)]).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! A socket, its TLS session and its HTTP/2 connection.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use mio::Registry;
+use mio::net::TcpStream;
+use rustls::ServerConfig;
+
+use crate::clock::Clock;
+use crate::desk::{Desk, Due};
+use crate::error::Error;
+use crate::h2::{Connection, Stop};
+use crate::tls::{Failure, Opened, Session};
+
+/// What is read from a socket at once: more than a TLS record, and small enough to stay in the processor's cache.
+const READ_BYTES: usize = 256 << 10;
+/// Buffers that grew beyond this are given back.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// Buffers that the clients of a thread share.
+pub(super) struct Scratch {
+    read: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        Self { read: vec![0; READ_BYTES], sealed: Vec::new() }
+    }
+}
+
+/// How a client's connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Nothing of the sort.
+    Open,
+    /// Once everything is written, in good order.
+    Flush,
+    /// Once what was promised before is written, without a word.
+    Abandon,
+    /// At once.
+    Now,
+}
+
+/// One connected client.
+pub(super) struct Client {
+    socket: TcpStream,
+    session: Session,
+    http: Connection,
+    /// The front of a TLS record whose rest has not arrived.
+    carry: Vec<u8>,
+    /// Sealed bytes that the socket did not take.
+    unsent: Vec<u8>,
+    end: End,
+    is_established: bool,
+    pub(super) is_dirty: bool,
+}
+
+impl Client {
+    pub(super) fn new(
+        mut socket: TcpStream,
+        id: (u32, u32),
+        tls: &Arc<ServerConfig>,
+        desk: &Desk,
+        registry: &Registry,
+    ) -> Result<Self, Error> {
+        socket.set_nodelay(true).map_err(Error::io("set TCP_NODELAY"))?;
+        let session = Session::new(tls)?;
+        super::watch(registry, &mut socket, id.0).map_err(Error::io("watch a connection"))?;
+        let http = Connection::new(id, &desk.config, desk.judge.watches_credentials(), desk.time.now_us);
+        Ok(Self {
+            socket,
+            session,
+            http,
+            carry: Vec::new(),
+            unsent: Vec::new(),
+            end: End::Open,
+            is_established: false,
+            is_dirty: false,
+        })
+    }
+
+    /// Reads until the socket is empty.
+    pub(super) fn read(&mut self, scratch: &mut Scratch, desk: &mut Desk, clock: &Clock) {
+        while self.end == End::Open {
+            let carried = self.carry.len();
+            scratch.read[..carried].copy_from_slice(&self.carry);
+            let space = scratch.read.len() - carried;
+            let length = match self.socket.read(&mut scratch.read[carried..]) {
+                Ok(0) => return self.end = End::Now,
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => return self.end = End::Now,
+            };
+            desk.time.now_us = clock.now_us();
+            desk.ledger.counts.reads += 1;
+            desk.ledger.counts.bytes_read += length as u64;
+            self.open(&mut scratch.read[..carried + length], desk);
+            desk.ledger.arrived(desk.time.now_us);
+            if length < space {
+                return;
+            }
+        }
+    }
+
+    fn open(&mut self, received: &mut [u8], desk: &mut Desk) {
+        let Self { session, http, unsent, .. } = self;
+        match session.open(received, unsent, |plaintext| http.receive(plaintext, desk)) {
+            Ok(Opened { used, is_closed }) => {
+                self.carry.clear();
+                self.carry.extend_from_slice(&received[used..]);
+                if is_closed || self.carry.len() >= READ_BYTES {
+                    self.end = End::Flush;
+                }
+            }
+            Err(Failure::Receiver(stop)) => self.stop(stop, desk),
+            Err(Failure::Tls) => {
+                desk.ledger.counts.handshakes_failed += u64::from(!self.is_established);
+                self.end = End::Abandon;
+            }
+        }
+    }
+
+    fn stop(&mut self, stop: Stop, desk: &mut Desk) {
+        match stop {
+            Stop::Violation(code) => {
+                tracing::debug!(?code, "a client broke the protocol");
+                desk.ledger.counts.violations += 1;
+                self.end = End::Flush;
+            }
+            Stop::Dropped => self.end = End::Abandon,
+        }
+    }
+
+    /// Writes an answer that is due into the connection's buffer.
+    #[inline]
+    pub(super) fn answer(&mut self, due: &Due, desk: &mut Desk) {
+        if self.end == End::Open
+            && let Err(stop) = self.http.answer(due, desk)
+        {
+            self.stop(stop, desk);
+        }
+    }
+
+    pub(super) fn keep_house(&mut self, desk: &mut Desk) {
+        if self.is_established && self.end == End::Open {
+            self.http.keep_house(desk);
+        }
+    }
+
+    /// Whether there is something to write, or to end.
+    pub(super) fn wants_flush(&self) -> bool {
+        !self.http.out.is_empty() || !self.unsent.is_empty() || self.end != End::Open
+    }
+
+    /// Seals and writes what there is; says whether the connection is over.
+    pub(super) fn flush(&mut self, scratch: &mut Scratch, desk: &mut Desk) -> bool {
+        if self.end == End::Now {
+            return true;
+        }
+        if self.end == End::Open && self.http.is_done() {
+            self.end = End::Flush;
+        }
+        let sealed = if self.unsent.is_empty() { &mut scratch.sealed } else { &mut self.unsent };
+        if !self.http.out.is_empty() && self.session.seal(&self.http.out, sealed) {
+            self.is_established = true;
+            self.http.out.clear();
+            self.http.out.shrink_to(KEPT_BYTES);
+        }
+        if self.end == End::Flush {
+            self.session.close(sealed);
+            self.end = End::Abandon;
+        }
+        let is_over = self.write(scratch, desk).is_err();
+        is_over || (self.end != End::Open && self.unsent.is_empty())
+    }
+
+    fn write(&mut self, scratch: &mut Scratch, desk: &mut Desk) -> io::Result<()> {
+        let is_fresh = self.unsent.is_empty();
+        let bytes = if is_fresh { &scratch.sealed } else { &self.unsent };
+        let mut sent = 0;
+        let result = loop {
+            if sent == bytes.len() {
+                break Ok(());
+            }
+            match self.socket.write(&bytes[sent..]) {
+                Ok(length) => {
+                    sent += length;
+                    desk.ledger.counts.writes += 1;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        desk.ledger.counts.bytes_written += sent as u64;
+        if is_fresh {
+            self.unsent.extend_from_slice(&scratch.sealed[sent..]);
+            scratch.sealed.clear();
+        } else {
+            self.unsent.drain(..sent);
+            self.unsent.shrink_to(KEPT_BYTES);
+        }
+        result
+    }
+
+    pub(super) fn deregister(&mut self, registry: &Registry) {
+        // The socket closes right after; a failure could only say that it is gone already.
+        drop(registry.deregister(&mut self.socket));
+    }
+}

@@ -1,0 +1,354 @@
+//! The threads of a simulator. Each owns its connections and everything that concerns them; the first also accepts
+//! and hands connections round. One turn of the loop reads what arrived, writes what is due, and flushes.
+
+mod client;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use rustls::ServerConfig;
+
+use crate::clock::Clock;
+use crate::desk::Desk;
+use crate::error::Error;
+use crate::ledger::{Counts, Ledger};
+use client::{Client, Scratch};
+
+const LISTENER: Token = Token(usize::MAX - 1);
+const WAKER: Token = Token(usize::MAX);
+/// How often connections are looked after, if time can change anything for them.
+const HOUSEKEEPING_US: u64 = 5_000;
+
+/// What a thread can be asked.
+pub(crate) enum Ask {
+    /// Serve this connection.
+    Adopt(TcpStream),
+    /// Counters and the thread's CPU time.
+    Counts(Sender<(Counts, Duration)>),
+    /// A copy of the whole account, and the thread's CPU time.
+    Extract(Sender<(Ledger, Duration)>),
+    /// Start a new account.
+    Reset(Sender<()>),
+    /// Close every connection and end.
+    Stop,
+}
+
+/// How to reach a thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    asks: Sender<Ask>,
+    waker: Arc<Waker>,
+}
+
+impl Mailbox {
+    /// Leaves a question; the thread wakes up for it.
+    pub(crate) fn ask(&self, ask: Ask) -> Result<(), Error> {
+        self.asks.send(ask).map_err(|_| Error::Gone)?;
+        self.waker.wake().map_err(Error::io("wake a thread of the simulator"))
+    }
+}
+
+/// One serving thread.
+pub(crate) struct Driver {
+    poll: Poll,
+    asks: Receiver<Ask>,
+    clock: Clock,
+    desk: Desk,
+    tls: Arc<ServerConfig>,
+    clients: Vec<Option<Client>>,
+    generations: Vec<u32>,
+    free: Vec<u32>,
+    /// Clients with something to write.
+    dirty: Vec<u32>,
+    scratch: Scratch,
+    /// Connections of all threads, for the limit.
+    open: Arc<AtomicUsize>,
+    acceptor: Option<Acceptor>,
+    kept_house_us: u64,
+    needs_housekeeping: bool,
+}
+
+/// The accepting part of the first thread.
+pub(crate) struct Acceptor {
+    pub(crate) listener: TcpListener,
+    /// The other threads; connections are dealt to them and to this one in turn.
+    pub(crate) others: Vec<Mailbox>,
+    next: usize,
+    /// Accepted, and waiting for their delay to pass.
+    delayed: std::collections::VecDeque<(u64, TcpStream)>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(listener: TcpListener, others: Vec<Mailbox>) -> Self {
+        Self { listener, others, next: 0, delayed: std::collections::VecDeque::new() }
+    }
+}
+
+impl Driver {
+    /// A thread's state, and the mailbox to reach it. `open` counts the connections of all threads.
+    pub(crate) fn new(
+        desk: Desk,
+        clock: Clock,
+        tls: Arc<ServerConfig>,
+        open: Arc<AtomicUsize>,
+    ) -> Result<(Self, Mailbox), Error> {
+        let poll = Poll::new().map_err(Error::io("create an epoll instance"))?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(Error::io("create a waker"))?;
+        let (sender, asks) = std::sync::mpsc::channel();
+        let needs_housekeeping =
+            !desk.config.limits.stream_changes.is_empty() || desk.config.faults.goaway.after.is_some();
+        let driver = Self {
+            poll,
+            asks,
+            clock,
+            desk,
+            tls,
+            clients: Vec::new(),
+            generations: Vec::new(),
+            free: Vec::new(),
+            dirty: Vec::new(),
+            scratch: Scratch::new(),
+            open,
+            acceptor: None,
+            kept_house_us: 0,
+            needs_housekeeping,
+        };
+        Ok((driver, Mailbox { asks: sender, waker: Arc::new(waker) }))
+    }
+
+    /// Makes this the accepting thread.
+    pub(crate) fn accept_from(&mut self, mut acceptor: Acceptor) -> Result<SocketAddr, Error> {
+        let address = acceptor.listener.local_addr().map_err(Error::io("read the listening address"))?;
+        let registry = self.poll.registry();
+        registry
+            .register(&mut acceptor.listener, LISTENER, Interest::READABLE)
+            .map_err(Error::io("watch the listener"))?;
+        self.acceptor = Some(acceptor);
+        Ok(address)
+    }
+
+    /// Serves until [`Ask::Stop`].
+    pub(crate) fn run(mut self) -> Result<(), Error> {
+        let mut events = Events::with_capacity(4_096);
+        loop {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(Error::io("wait for events")(error));
+                }
+                _ => {}
+            }
+            self.desk.time.now_us = self.clock.now_us();
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(),
+                    WAKER => {}
+                    Token(place) => self.serve(place as u32, event.is_readable(), event.is_writable()),
+                }
+            }
+            if !self.answer_asks() {
+                self.close_all();
+                return Ok(());
+            }
+            self.adopt_delayed();
+            self.answer_due();
+            self.keep_house();
+            self.flush();
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let now_us = self.clock.now_us();
+        let house = (self.needs_housekeeping && self.clients.len() > self.free.len())
+            .then_some(self.kept_house_us + HOUSEKEEPING_US);
+        let delayed =
+            self.acceptor.as_ref().and_then(|acceptor| acceptor.delayed.front().map(|(due, _)| *due));
+        let due = [self.desk.due.next_due_us(), house, delayed].into_iter().flatten().min()?;
+        Some(Duration::from_micros(due.saturating_sub(now_us)))
+    }
+
+    fn accept(&mut self) {
+        let Some(acceptor) = &mut self.acceptor else { return };
+        let delay_us = self.desk.config.limits.accept_delay.as_micros() as u64;
+        let mut accepted = Vec::new();
+        loop {
+            match acceptor.listener.accept() {
+                Ok((socket, _)) => accepted.push(socket),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    break;
+                }
+            }
+        }
+        for socket in accepted {
+            if delay_us == 0 {
+                self.deal(socket);
+            } else if let Some(acceptor) = &mut self.acceptor {
+                acceptor.delayed.push_back((self.desk.time.now_us + delay_us, socket));
+            }
+        }
+    }
+
+    fn adopt_delayed(&mut self) {
+        let now_us = self.desk.time.now_us;
+        while let Some(acceptor) = &mut self.acceptor
+            && acceptor.delayed.front().is_some_and(|(due_us, _)| *due_us <= now_us)
+            && let Some((_, socket)) = acceptor.delayed.pop_front()
+        {
+            self.deal(socket);
+        }
+    }
+
+    /// Gives a connection to the next thread in turn, unless there are too many.
+    fn deal(&mut self, socket: TcpStream) {
+        let open = self.open.fetch_add(1, Ordering::Relaxed);
+        if self.desk.config.limits.connections.is_some_and(|limit| open >= limit) {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.desk.ledger.counts.connections_refused += 1;
+            return;
+        }
+        let Some(acceptor) = &mut self.acceptor else { return };
+        let turn = acceptor.next % (acceptor.others.len() + 1);
+        acceptor.next += 1;
+        match turn.checked_sub(1).and_then(|place| acceptor.others.get(place)) {
+            None => self.adopt(socket),
+            Some(other) => {
+                if other.ask(Ask::Adopt(socket)).is_err() {
+                    self.open.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn adopt(&mut self, socket: TcpStream) {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.clients.push(None);
+            self.generations.push(0);
+            (self.clients.len() - 1) as u32
+        });
+        let id = (place, self.generations[place as usize]);
+        match Client::new(socket, id, &self.tls, &self.desk, self.poll.registry()) {
+            Ok(client) => {
+                self.clients[place as usize] = Some(client);
+                let counts = &mut self.desk.ledger.counts;
+                counts.connections_opened += 1;
+                counts.connections_peak =
+                    counts.connections_peak.max(counts.connections_opened - counts.connections_closed);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot serve a connection");
+                self.free.push(place);
+                self.open.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn serve(&mut self, place: u32, is_readable: bool, is_writable: bool) {
+        let Some(Some(client)) = self.clients.get_mut(place as usize) else { return };
+        if is_readable {
+            client.read(&mut self.scratch, &mut self.desk, &self.clock);
+        }
+        if is_writable || client.wants_flush() {
+            mark(client, place, &mut self.dirty);
+        }
+    }
+
+    fn answer_due(&mut self) {
+        let now_us = self.desk.time.now_us;
+        while let Some(mut slot) = self.desk.due.take_due(now_us) {
+            for due in slot.drain(..) {
+                let place = due.connection as usize;
+                if self.generations[place] != due.generation {
+                    continue;
+                }
+                let Some(client) = &mut self.clients[place] else { continue };
+                client.answer(&due, &mut self.desk);
+                mark(client, due.connection, &mut self.dirty);
+            }
+            self.desk.due.recycle(slot);
+        }
+    }
+
+    fn keep_house(&mut self) {
+        let now_us = self.desk.time.now_us;
+        if !self.needs_housekeeping || now_us < self.kept_house_us + HOUSEKEEPING_US {
+            return;
+        }
+        self.kept_house_us = now_us;
+        for (place, client) in self.clients.iter_mut().enumerate() {
+            let Some(client) = client else { continue };
+            client.keep_house(&mut self.desk);
+            if client.wants_flush() {
+                mark(client, place as u32, &mut self.dirty);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some(place) = self.dirty.pop() {
+            let Some(client) = &mut self.clients[place as usize] else { continue };
+            client.is_dirty = false;
+            if client.flush(&mut self.scratch, &mut self.desk) {
+                self.close(place);
+            }
+        }
+    }
+
+    fn close(&mut self, place: u32) {
+        if let Some(mut client) = self.clients[place as usize].take() {
+            client.deregister(self.poll.registry());
+            self.generations[place as usize] += 1;
+            self.free.push(place);
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.desk.ledger.counts.connections_closed += 1;
+        }
+    }
+
+    fn close_all(&mut self) {
+        for place in 0..self.clients.len() as u32 {
+            self.close(place);
+        }
+    }
+
+    /// Does what it was asked; false when it was asked to stop.
+    fn answer_asks(&mut self) -> bool {
+        while let Ok(ask) = self.asks.try_recv() {
+            // Whoever asked may have gone; then nobody misses the answer.
+            match ask {
+                Ask::Adopt(socket) => self.adopt(socket),
+                Ask::Counts(reply) => {
+                    drop(reply.send((self.desk.ledger.counts.clone(), self.clock.thread_cpu())))
+                }
+                Ask::Extract(reply) => {
+                    drop(reply.send((self.desk.ledger.extract(), self.clock.thread_cpu())))
+                }
+                Ask::Reset(reply) => {
+                    let expected = self.desk.config.requests_expected.div_ceil(self.desk.config.threads);
+                    self.desk.ledger.reset(expected);
+                    let _ = reply.send(());
+                }
+                Ask::Stop => return false,
+            }
+        }
+        true
+    }
+}
+
+fn mark(client: &mut Client, place: u32, dirty: &mut Vec<u32>) {
+    if !client.is_dirty {
+        client.is_dirty = true;
+        dirty.push(place);
+    }
+}
+
+/// Watches `socket` for both directions; edge-triggered, so both cost nothing until something changes.
+fn watch(registry: &Registry, socket: &mut TcpStream, place: u32) -> io::Result<()> {
+    registry.register(socket, Token(place as usize), Interest::READABLE | Interest::WRITABLE)
+}

@@ -1,0 +1,12 @@
+//! The server's side of HTTP/2 (RFC 9113) as pure state: bytes in, bytes out, no socket and no clock.
+
+pub(crate) mod connection;
+mod control;
+mod flow;
+pub(crate) mod frame;
+mod limit;
+mod request;
+mod serve;
+mod streams;
+
+pub(crate) use connection::{Connection, Stop};

@@ -1,0 +1,248 @@
+//! One thread's account of what arrived: a fingerprint and eight outcome bits for each request, appended and never
+//! moved, a latency histogram and an arrival curve. Sorting waits until somebody asks.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use model::Reason;
+
+use crate::config::Manner;
+use crate::fingerprint::Fingerprint;
+use crate::judge::Verdict;
+
+/// Outcome bits of one request; see [`crate::Report`] for what the words mean.
+pub(crate) mod bits {
+    /// Arrived whole and was not refused.
+    pub(crate) const RECEIVED: u8 = 1;
+    /// The provider acted on it.
+    pub(crate) const PROCESSED: u8 = 2;
+    /// It would have gone on to the device.
+    pub(crate) const ACCEPTED: u8 = 4;
+    /// Its answer was written.
+    pub(crate) const ANSWERED: u8 = 8;
+}
+
+/// No record: the request named no device.
+pub(crate) const NO_RECORD: u32 = u32::MAX;
+
+const CHUNK: usize = 1 << 16;
+/// The longest latency that the histogram tells apart.
+const LATENCY_US_MAX: u64 = 3_600_000_000;
+/// The arrival curve's step.
+pub(crate) const CURVE_STEP_US: u64 = 100_000;
+/// Steps of the arrival curve that are kept: a day.
+const CURVE_STEPS_MAX: usize = 864_000;
+
+/// What one thread has counted. Cloning copies the account for whoever asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    prints: Vec<Vec<u128>>,
+    outcomes: Vec<Vec<u8>>,
+    len: usize,
+    /// Records before the last reset; a record's number goes on counting across resets.
+    base: u32,
+    /// Chunks whose memory was touched ahead.
+    spare: Vec<(Vec<u128>, Vec<u8>)>,
+    pub(crate) counts: Counts,
+    latency: Histogram<u64>,
+    /// Answers written at the same time to requests that arrived at the same time: one histogram entry.
+    run: (u64, u64),
+    curve: Vec<u64>,
+    /// Requests that arrived and are not yet part of the curve.
+    pub(crate) arrivals: u64,
+    pub(crate) first_arrival_us: Option<u64>,
+    pub(crate) last_answer_us: u64,
+}
+
+/// Counters of one thread, or of all of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Counts {
+    pub(crate) requests: u64,
+    pub(crate) unkeyed: u64,
+    pub(crate) probes: u64,
+    pub(crate) answered: u64,
+    pub(crate) refused: u64,
+    pub(crate) dropped_before: u64,
+    pub(crate) dropped_after: u64,
+    pub(crate) silent: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) reasons: BTreeMap<Reason, u64>,
+    pub(crate) accepted: u64,
+    pub(crate) connections_opened: u64,
+    pub(crate) connections_refused: u64,
+    pub(crate) connections_closed: u64,
+    pub(crate) connections_peak: u64,
+    pub(crate) goaways: u64,
+    pub(crate) violations: u64,
+    pub(crate) handshakes_failed: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
+    pub(crate) reads: u64,
+    pub(crate) writes: u64,
+}
+
+impl Ledger {
+    /// Touches memory for `requests_expected`.
+    pub(crate) fn new(requests_expected: usize) -> Self {
+        let latency =
+            Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("the bounds are constants that fit");
+        let spare = (0..requests_expected.div_ceil(CHUNK)).map(|_| touched_chunk()).collect();
+        Self {
+            prints: Vec::new(),
+            outcomes: Vec::new(),
+            len: 0,
+            base: 0,
+            spare,
+            counts: Counts::default(),
+            latency,
+            run: (0, 0),
+            curve: Vec::new(),
+            arrivals: 0,
+            first_arrival_us: None,
+            last_answer_us: 0,
+        }
+    }
+
+    /// Counts the requests that arrived together since the last call.
+    pub(crate) fn arrived(&mut self, now_us: u64) {
+        let requests = std::mem::take(&mut self.arrivals);
+        if requests == 0 {
+            return;
+        }
+        self.first_arrival_us.get_or_insert(now_us);
+        self.counts.requests += requests;
+        let step = ((now_us / CURVE_STEP_US) as usize).min(CURVE_STEPS_MAX - 1);
+        if step >= self.curve.len() {
+            self.curve.resize(step + 1, 0);
+        }
+        self.curve[step] += requests;
+    }
+
+    /// Appends a request of `key`; returns the record's number.
+    #[inline]
+    pub(crate) fn record(&mut self, key: Fingerprint, verdict: Verdict) -> u32 {
+        let place = self.len;
+        if place.is_multiple_of(CHUNK) {
+            self.add_chunk();
+        }
+        let chunk = place / CHUNK;
+        self.prints[chunk].push(key.0);
+        self.outcomes[chunk].push(bits_of(verdict));
+        self.len += 1;
+        if verdict != Verdict::ACCEPTED {
+            self.count_fault(verdict);
+        }
+        self.base.wrapping_add(place as u32)
+    }
+
+    #[cold]
+    fn add_chunk(&mut self) {
+        let (prints, outcomes) =
+            self.spare.pop().unwrap_or_else(|| (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK)));
+        self.prints.push(prints);
+        self.outcomes.push(outcomes);
+    }
+
+    fn count_fault(&mut self, verdict: Verdict) {
+        match verdict.manner {
+            Manner::Answered => {}
+            Manner::Refused => self.counts.refused += 1,
+            Manner::DroppedBefore => self.counts.dropped_before += 1,
+            Manner::DroppedAfter => self.counts.dropped_after += 1,
+            Manner::Silent => self.counts.silent += 1,
+        }
+    }
+
+    /// Notes that the answer to `record` was written.
+    #[inline]
+    pub(crate) fn answered(&mut self, record: u32, reason: Reason, arrived_us: u64, now_us: u64) {
+        if let Some(place) = self.place(record) {
+            self.outcomes[place / CHUNK][place % CHUNK] |= bits::ANSWERED;
+        }
+        self.counts.answered += 1;
+        match reason {
+            Reason::None => self.counts.accepted += 1,
+            _ => *self.counts.reasons.entry(reason).or_default() += 1,
+        }
+        self.last_answer_us = now_us;
+        let latency_us = now_us - arrived_us;
+        if latency_us != self.run.0 {
+            self.end_run();
+            self.run.0 = latency_us;
+        }
+        self.run.1 += 1;
+    }
+
+    fn end_run(&mut self) {
+        let (latency_us, answers) = self.run;
+        self.latency.saturating_record_n(latency_us.max(1), answers);
+        self.run.1 = 0;
+    }
+
+    /// The fingerprint of `record`.
+    pub(crate) fn print(&self, record: u32) -> Option<Fingerprint> {
+        let place = self.place(record)?;
+        Some(Fingerprint(self.prints[place / CHUNK][place % CHUNK]))
+    }
+
+    /// Where `record` lies; nowhere if it is none, or older than the last reset.
+    #[inline]
+    fn place(&self, record: u32) -> Option<usize> {
+        let place = record.wrapping_sub(self.base) as usize;
+        (record != NO_RECORD && place < self.len).then_some(place)
+    }
+
+    /// Starts a new account. Answers to older requests are counted, their records are gone.
+    pub(crate) fn reset(&mut self, requests_expected: usize) {
+        let opened = self.counts.connections_opened - self.counts.connections_closed;
+        let base = self.base.wrapping_add(self.len as u32);
+        *self = Self::new(requests_expected);
+        self.base = base;
+        self.counts.connections_opened = opened;
+        self.counts.connections_peak = opened;
+    }
+
+    /// A copy for whoever asked.
+    pub(crate) fn extract(&mut self) -> Ledger {
+        self.end_run();
+        let spare = std::mem::take(&mut self.spare);
+        let copy = self.clone();
+        self.spare = spare;
+        copy
+    }
+
+    /// Every request: fingerprint and outcome bits.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u128, u8)> {
+        let prints = self.prints.iter().flatten().copied();
+        prints.zip(self.outcomes.iter().flatten().copied())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Latencies from arrival to answer, in microseconds. Complete after [`Ledger::extract`].
+    pub(crate) fn latency(&self) -> &Histogram<u64> {
+        &self.latency
+    }
+
+    /// Arrivals per [`CURVE_STEP_US`] since the simulator's start.
+    pub(crate) fn curve(&self) -> &[u64] {
+        &self.curve
+    }
+}
+
+fn bits_of(verdict: Verdict) -> u8 {
+    let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+    bit(verdict.manner != Manner::Refused, bits::RECEIVED)
+        | bit(verdict.is_processed(), bits::PROCESSED)
+        | bit(verdict.is_accepted(), bits::ACCEPTED)
+}
+
+/// Fills a chunk once, so that its pages exist, and empties it.
+fn touched_chunk() -> (Vec<u128>, Vec<u8>) {
+    let (mut prints, mut outcomes) = (vec![1; CHUNK], vec![1; CHUNK]);
+    prints.clear();
+    outcomes.clear();
+    (prints, outcomes)
+}

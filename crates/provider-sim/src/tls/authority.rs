@@ -1,0 +1,85 @@
+//! The certificate authority of one simulator. It exists only in this process and signs one server certificate, so
+//! whoever trusts it trusts this simulator and nothing else.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+};
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::error::Error;
+
+/// An authority and the server it vouches for.
+pub(crate) struct Authority {
+    /// The authority's certificate, for clients to trust.
+    pub(crate) certificate_pem: String,
+    /// The server's side of TLS.
+    pub(crate) server: Arc<ServerConfig>,
+}
+
+impl Authority {
+    /// Makes an authority and a server certificate for `localhost`, the loopback addresses and `names`.
+    pub(crate) fn new(names: &[String], common_name: &str) -> Result<Self, Error> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, format!("{common_name} authority"));
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate = params.self_signed(&key)?;
+        let issuer = Issuer::new(params, key);
+        let (chain, key) = server_certificate(names, common_name, &issuer)?;
+        let chain = vec![chain, certificate.der().clone()];
+        Ok(Self { certificate_pem: certificate.pem(), server: Arc::new(server_config(chain, key)?) })
+    }
+}
+
+fn server_certificate(
+    names: &[String],
+    common_name: &str,
+    issuer: &Issuer<'_, KeyPair>,
+) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), Error> {
+    let loopback =
+        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(|ip| ip.to_string());
+    let all: Vec<String> =
+        ["localhost".to_owned()].into_iter().chain(loopback).chain(names.iter().cloned()).collect();
+    let mut params = CertificateParams::new(all)?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let certificate = params.signed_by(&key, issuer)?;
+    Ok((certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into())))
+}
+
+/// TLS 1.3 with AES-128-GCM where the client can: what APNs and FCM choose, and the cheapest with hardware AES.
+fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, Error> {
+    use aws_lc_rs::cipher_suite as suite;
+    let provider = CryptoProvider {
+        cipher_suites: vec![
+            suite::TLS13_AES_128_GCM_SHA256,
+            suite::TLS13_AES_256_GCM_SHA384,
+            suite::TLS13_CHACHA20_POLY1305_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        ],
+        kx_groups: vec![aws_lc_rs::kx_group::X25519, aws_lc_rs::kx_group::SECP256R1],
+        ..aws_lc_rs::default_provider()
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.ignore_client_order = true;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}

@@ -1,0 +1,7 @@
+//! TLS: an authority made at the start, and sessions that read and write in the driver's own buffers.
+
+mod authority;
+mod session;
+
+pub(crate) use authority::Authority;
+pub(crate) use session::{Failure, Opened, Session};

@@ -10,6 +10,7 @@ pub mod live;
 pub mod positions;
 pub mod progress;
 pub mod record;
+pub mod stages;
 pub mod tally;
 pub mod text;
 
@@ -24,4 +25,5 @@ pub use live::Live;
 pub use positions::Positions;
 pub use progress::Progress;
 pub use record::{Part, ShardRecord};
+pub use stages::{Stage, Stages};
 pub use tally::{Counts, Tally};

@@ -1,14 +1,14 @@
 //! A launch's rows: the launch itself, its control, its slices (the outbox of its triggers), its end, and the
 //! list of launches that are not over.
 
-use model::launch::{Control, Finish};
+use model::launch::{Control, Finish, Stop};
 use model::queued::Trigger;
 use model::{Launch, LaunchId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Versioned, decode, encode, read};
+use super::{Versioned, audit, decode, encode, read};
 use crate::error::Result;
-use crate::store::{Expect, Key, Row, Store, Write, query_all};
+use crate::store::{Expect, Key, Row, Store, Transacted, Write, query_all};
 
 const OPEN: &str = "open-launches";
 
@@ -73,6 +73,43 @@ pub fn read_control(row: &Row) -> Result<Control> {
 /// Puts a launch's control row if `expect` holds.
 pub fn put_control(id: LaunchId, control: &Control, expect: Expect) -> Write {
     Write::put(control_key(id), expect, encode(control))
+}
+
+/// Aborts a launch, with its audit entry; false when it was aborted already or is no launch.
+pub async fn abort(store: &dyn Store, id: LaunchId, stop: Stop) -> Result<bool> {
+    loop {
+        let Some(row) = control(store, id).await?.filter(|row| row.body.aborted.is_none()) else {
+            return Ok(false);
+        };
+        let aborted = Control { aborted: Some(stop.clone()), ..row.body };
+        let event = audit::Event {
+            at: stop.at,
+            actor: stop.by.clone(),
+            action: "launch.aborted".into(),
+            subject: id.to_string(),
+            detail: serde_json::json!({ "why": stop.why }),
+        };
+        let mut writes = vec![put_control(id, &aborted, Expect::Version(row.version))];
+        writes.extend(audit::append(store, event).await?);
+        if store.transact(writes).await? == Transacted::Done {
+            return Ok(true);
+        }
+    }
+}
+
+fn stages_partition(id: LaunchId) -> String {
+    format!("stages/{id}")
+}
+
+/// Puts what one process saw of a launch's stages (`report::Stages`' stored form).
+pub fn put_stages(id: LaunchId, process: &str, stages: Vec<u8>) -> Write {
+    Write::put(Key::new(stages_partition(id), process), Expect::Anything, stages)
+}
+
+/// What each process saw of a launch's stages.
+pub async fn stages(store: &dyn Store, id: LaunchId) -> Result<Vec<Vec<u8>>> {
+    let rows = query_all(store, &stages_partition(id)).await?;
+    Ok(rows.into_iter().map(|row| row.body).collect())
 }
 
 /// A launch's end, once its burst is over.

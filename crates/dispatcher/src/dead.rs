@@ -113,7 +113,7 @@ impl Dispatcher {
 
     /// A slice whose trigger is dead is planned without one; a launch that cannot be planned is stopped.
     async fn plan_or_stop(&self, trigger: Trigger) -> Result<&'static str> {
-        match self.plan_slice(trigger).await {
+        match self.plan_slice(trigger, self.now()).await {
             Ok(()) => Ok("the slice is planned without its trigger"),
             Err(failure) if failure.is_transient() => Err(failure),
             Err(failure) => {

@@ -7,6 +7,7 @@ use backend::rows;
 use model::device::Platform;
 use model::plan::ShardSpec;
 use model::{Launch, LaunchId, Manifest, Plan, Timestamp};
+use report::{Stage, Stages};
 use tokio::sync::{Notify, OnceCell};
 
 use crate::Dispatcher;
@@ -20,6 +21,8 @@ pub(crate) struct Known {
     pub(crate) plan: Plan,
     /// By shard, the start of its send window; zero for none. Reserved when the first slice is planned.
     pub(crate) windows: OnceCell<Vec<Timestamp>>,
+    /// When slices were received, planned and enqueued here.
+    stages: Mutex<Stages>,
 }
 
 impl Known {
@@ -30,6 +33,17 @@ impl Known {
 
     pub(crate) const fn id(&self) -> LaunchId {
         self.launch.id
+    }
+
+    /// Notes that a slice has reached `stage` at `now`.
+    pub(crate) fn reach(&self, stage: Stage, now: Timestamp) {
+        let us = now.since(self.launch.pressed_at).as_micros() as u64;
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner).reach(stage, us);
+    }
+
+    /// What was noted so far.
+    pub(crate) fn stages(&self) -> Stages {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The provider of a shard of the plan.
@@ -76,7 +90,7 @@ impl Dispatcher {
         let manifest = manifest.ok_or(missing)?;
         let plan = Plan::new(&manifest, &launch.wave, &launch.sizes);
         check(&launch, &plan)?;
-        let known = Known { launch, manifest, plan, windows: OnceCell::new() };
+        let known = Known { launch, manifest, plan, windows: OnceCell::new(), stages: Mutex::default() };
         Ok(Some(self.launches.keep(known)))
     }
 }

@@ -4,7 +4,9 @@ use backend::rows::launch;
 use backend::store::Expect;
 use backend::{Delivery, Queue};
 use futures::future::join_all;
+use model::Timestamp;
 use model::queued::Trigger;
+use report::Stage;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -44,7 +46,7 @@ impl Dispatcher {
             error!(bytes = delivery.body.len(), "a message on the trigger queue is no trigger; dropped");
             return true;
         };
-        match self.plan_slice(trigger).await {
+        match self.plan_slice(trigger, self.now()).await {
             Ok(()) => true,
             Err(failure) => {
                 let (launch, slice) = (trigger.launch, trigger.slice);
@@ -56,7 +58,7 @@ impl Dispatcher {
 
     /// Enqueues a slice's shards and marks it planned. Nothing to do when it is planned, and nothing to enqueue when the
     /// launch is aborted or past its time: its shards will be closed.
-    pub(crate) async fn plan_slice(&self, trigger: Trigger) -> Result<()> {
+    pub(crate) async fn plan_slice(&self, trigger: Trigger, received_at: Timestamp) -> Result<()> {
         let store = &*self.backend.store;
         let Some(known) = self.known(trigger.launch).await? else {
             error!(launch = %trigger.launch, "a trigger names no launch; dropped");
@@ -68,14 +70,18 @@ impl Dispatcher {
         let is_aborted = control.is_some_and(|control| control.body.aborted.is_some());
         if !is_aborted && self.now() <= known.launch.not_after {
             let windows = self.windows(&known).await?;
+            known.reach(Stage::Fifo, received_at);
             let now = self.now();
+            known.reach(Stage::Plan, now);
             let message = |shard: &model::ShardSpec| {
                 messages::burst(&known, shard, windows[shard.number as usize], now)
             };
             self.send(known.plan.slice(trigger.slice).map(message)).await?;
+            known.reach(Stage::Enqueue, self.now());
         }
         let planned = launch::Slice { planned_at: Some(self.now()), ..slice.body };
-        store.write(vec![launch::put_slice(&trigger, &planned, Expect::Anything)]).await?;
+        let stages = launch::put_stages(trigger.launch, &self.config.name, known.stages().encode());
+        store.write(vec![launch::put_slice(&trigger, &planned, Expect::Anything), stages]).await?;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use backend::rows::launch::{self, Slice};
 use backend::rows::{Versioned, audit, fleet};
 use backend::store::{Expect, Transacted};
 use backend::{Fifo, Outgoing, Queue, Write};
-use model::launch::{Control, Stop};
+use model::launch::Stop;
 use model::queued::Trigger;
 use model::{LaunchId, Timestamp};
 use report::Progress;
@@ -171,7 +171,7 @@ impl Dispatcher {
                 continue;
             }
             if now.since(pressed_at) >= self.config.trigger_patience * 2 {
-                self.plan_slice(trigger).await?;
+                self.plan_slice(trigger, self.now()).await?;
             } else if self.is_trigger_due(slice, pressed_at, now) {
                 triggers.push(outgoing(trigger));
                 let triggered = Slice { triggered_at: Some(now), ..slice.body };
@@ -210,20 +210,9 @@ impl Dispatcher {
 
     /// Aborts a launch that cannot go on.
     pub(crate) async fn stop(&self, id: LaunchId, why: &str) -> Result<()> {
-        let store = &*self.backend.store;
-        loop {
-            let Some(control) = launch::control(store, id).await? else { return Ok(()) };
-            if control.body.aborted.is_some() {
-                return Ok(());
-            }
-            let stop = Stop { at: self.now(), by: SERVICE.into(), why: why.into() };
-            let aborted = Control { aborted: Some(stop), ..control.body };
-            let write = launch::put_control(id, &aborted, Expect::Version(control.version));
-            let detail = serde_json::json!({ "why": why });
-            if self.audited(id, "launch.aborted", detail, vec![write]).await? {
-                return Ok(());
-            }
-        }
+        let stop = Stop { at: self.now(), by: SERVICE.into(), why: why.into() };
+        launch::abort(&*self.backend.store, id, stop).await?;
+        Ok(())
     }
 
     /// Does `writes` together with their audit entry; false when one of their conditions does not hold.

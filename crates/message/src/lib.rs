@@ -5,6 +5,8 @@ pub mod apns;
 pub mod check;
 pub mod compose;
 pub mod fcm;
+#[cfg(feature = "fcm")]
+pub mod legacy;
 pub mod warning;
 
 mod faults;

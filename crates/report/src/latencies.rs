@@ -27,14 +27,13 @@ pub struct Latencies {
     first: usize,
     /// The octaves between the shortest and the longest latency.
     counts: Vec<u64>,
-    count: u64,
     min_us: u64,
     max_us: u64,
 }
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self { first: 0, counts: Vec::new(), count: 0, min_us: u64::MAX, max_us: 0 }
+        Self { first: 0, counts: Vec::new(), min_us: u64::MAX, max_us: 0 }
     }
 }
 
@@ -53,8 +52,12 @@ impl Latencies {
         }
         self.min_us = self.min_us.min(us);
         self.max_us = self.max_us.max(us);
-        self.count = self.count.saturating_add(n);
-        let slot = self.slot(bucket_of(us.min(TRACKED_US_MAX)));
+        self.add(bucket_of(us.min(TRACKED_US_MAX)), n);
+    }
+
+    #[inline]
+    fn add(&mut self, bucket: usize, n: u64) {
+        let slot = self.slot(bucket);
         *slot = slot.saturating_add(n);
     }
 
@@ -83,11 +86,7 @@ impl Latencies {
 
     /// Counts what `other` counted.
     pub fn merge(&mut self, other: &Latencies) {
-        for (bucket, n) in other.buckets() {
-            let slot = self.slot(bucket);
-            *slot = slot.saturating_add(n);
-        }
-        self.count = self.count.saturating_add(other.count);
+        other.buckets().for_each(|(bucket, n)| self.add(bucket, n));
         self.keep_bounds_of(other);
     }
 
@@ -98,7 +97,6 @@ impl Latencies {
             let slot = self.slot(bucket);
             *slot = (*slot).max(n);
         }
-        self.count = self.counts.iter().copied().fold(0, u64::saturating_add);
         self.keep_bounds_of(other);
     }
 
@@ -125,29 +123,29 @@ impl Latencies {
     }
 
     /// Answers counted.
-    pub const fn count(&self) -> u64 {
-        self.count
+    pub fn count(&self) -> u64 {
+        self.counts.iter().copied().fold(0, u64::saturating_add)
     }
 
     /// Whether nothing was counted.
     pub const fn is_empty(&self) -> bool {
-        self.count == 0
+        self.counts.is_empty()
     }
 
     /// The shortest latency, exact; `None` when nothing was counted.
     pub fn min_us(&self) -> Option<u64> {
-        (self.count > 0).then_some(self.min_us)
+        (!self.is_empty()).then_some(self.min_us)
     }
 
     /// The longest latency, exact; `None` when nothing was counted.
     pub fn max_us(&self) -> Option<u64> {
-        (self.count > 0).then_some(self.max_us)
+        (!self.is_empty()).then_some(self.max_us)
     }
 
     /// The latency within which a share `quantile` (0 to 1) of the answers came: the upper end of its bucket, so never
     /// too low, at most 1/128 too high, and never above the exact maximum.
     pub fn quantile_us(&self, quantile: f64) -> Option<u64> {
-        let rank = ((quantile.clamp(0.0, 1.0) * self.count as f64).ceil() as u64).max(1);
+        let rank = ((quantile.clamp(0.0, 1.0) * self.count() as f64).ceil() as u64).max(1);
         let mut seen: u64 = 0;
         for (_, highest, n) in self.ranges() {
             seen = seen.saturating_add(n);
@@ -168,7 +166,7 @@ impl Latencies {
     pub fn quantiles(&self) -> Quantiles {
         let at = |quantile| self.quantile_us(quantile).unwrap_or(0);
         Quantiles {
-            count: self.count,
+            count: self.count(),
             min_us: self.min_us().unwrap_or(0),
             p50_us: at(0.5),
             p95_us: at(0.95),
@@ -243,7 +241,6 @@ impl Latencies {
             let n = reader.number()?;
             latencies.restore(next as usize, coarsening, n, (min_us, max_us)).ok_or(reader.damaged())?;
         }
-        (latencies.count > 0).then_some(()).ok_or(reader.damaged())?;
         latencies.is_within(min_us, max_us).then_some(()).ok_or(reader.damaged())?;
         Ok(Self { min_us, max_us, ..latencies })
     }
@@ -256,8 +253,7 @@ impl Latencies {
         }
         let longest = bucket_of(bounds.1.min(TRACKED_US_MAX));
         let bucket = highest.min(longest).max(lowest);
-        self.count = self.count.checked_add(n)?;
-        *self.slot(bucket) += n;
+        self.add(bucket, n);
         Some(())
     }
 

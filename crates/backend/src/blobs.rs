@@ -15,7 +15,13 @@ pub enum Stored {
     AlreadyThere,
 }
 
-/// Objects by name: 1 to 8 parts of letters, digits, `.`, `-` and `_` joined by `/`.
+/// Most parts of a name.
+pub const NAME_PARTS_MAX: usize = 8;
+/// The longest name, in bytes.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// Objects by name: 1 to [`NAME_PARTS_MAX`] parts of letters, digits, `.`, `-` and `_` joined by `/`, at most
+/// [`NAME_BYTES_MAX`] bytes; no part is `.` or `..`.
 #[async_trait]
 pub trait Blobs: Send + Sync {
     /// A folder on a local disk for files on their way into [`Blobs::put_file`]; made when missing.

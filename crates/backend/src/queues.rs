@@ -121,7 +121,7 @@ pub struct Fifo {
 /// A message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// Text of at most [`MESSAGE_BYTES_MAX`] bytes.
+    /// Text of 1 to [`MESSAGE_BYTES_MAX`] bytes.
     pub body: String,
     /// Not received before; at most [`DELAY_MAX`]; zero on a FIFO queue.
     pub delay: Duration,

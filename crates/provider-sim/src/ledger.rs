@@ -175,7 +175,9 @@ impl Ledger {
 
     fn end_run(&mut self) {
         let (latency_us, answers) = self.run;
-        self.latency.saturating_record_n(latency_us.max(1), answers);
+        if answers > 0 {
+            self.latency.saturating_record_n(latency_us.max(1), answers);
+        }
         self.run.1 = 0;
     }
 
@@ -245,4 +247,56 @@ fn touched_chunk() -> (Vec<u128>, Vec<u8>) {
     prints.clear();
     outcomes.clear();
     (prints, outcomes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> Fingerprint {
+        Fingerprint(number as u128)
+    }
+
+    #[test]
+    fn records_stay_where_they_are_across_chunks() {
+        let mut ledger = Ledger::new(1);
+        let records: Vec<u32> =
+            (0..CHUNK * 2 + 10).map(|number| ledger.record(key(number), Verdict::ACCEPTED)).collect();
+        for record in records.iter().step_by(CHUNK) {
+            ledger.answered(*record, Reason::None, 0, 5);
+        }
+        assert!(records.iter().all(|record| ledger.print(*record) == Some(key(*record as usize))));
+        let answered: Vec<_> =
+            ledger.entries().filter(|(_, outcome)| outcome & bits::ANSWERED != 0).collect();
+        assert_eq!(
+            answered.iter().map(|(print, _)| *print as usize).collect::<Vec<_>>(),
+            [0, CHUNK, 2 * CHUNK]
+        );
+    }
+
+    #[test]
+    fn an_answer_to_what_came_before_a_reset_touches_no_record() {
+        let mut ledger = Ledger::new(0);
+        let old = ledger.record(key(1), Verdict::ACCEPTED);
+        ledger.reset(0);
+        let new = ledger.record(key(2), Verdict::ACCEPTED);
+        ledger.answered(old, Reason::None, 0, 1);
+        assert_eq!(ledger.print(old), None);
+        assert!(ledger.entries().all(|(_, outcome)| outcome & bits::ANSWERED == 0));
+        ledger.answered(new, Reason::None, 0, 1);
+        assert!(ledger.entries().all(|(_, outcome)| outcome & bits::ANSWERED != 0));
+    }
+
+    #[test]
+    fn latencies_are_counted_in_runs_and_complete_when_extracted() {
+        let mut ledger = Ledger::new(0);
+        for (arrived, now) in [(0, 10), (0, 10), (5, 10), (0, 10)] {
+            ledger.answered(NO_RECORD, Reason::None, arrived, now);
+        }
+        let latency = ledger.extract();
+        assert_eq!(
+            (latency.latency().len(), latency.latency().count_at(10), latency.latency().count_at(5)),
+            (4, 3, 1)
+        );
+    }
 }

@@ -8,5 +8,7 @@ mod limit;
 mod request;
 mod serve;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use connection::{Connection, Stop};

@@ -7,6 +7,8 @@ pub(crate) mod huffman;
 mod integer;
 mod name;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use decoder::Decoder;
 pub(crate) use encoder::Encoder;

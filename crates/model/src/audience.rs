@@ -27,6 +27,17 @@ pub enum UploadRows {
     Devices,
 }
 
+/// What becomes of an upload with rows that cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadRows {
+    /// It is refused as a whole.
+    #[default]
+    Reject,
+    /// They are counted and left out.
+    Skip,
+}
+
 /// A stored upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upload {
@@ -38,6 +49,9 @@ pub struct Upload {
     pub digest: Digest,
     /// How it is written.
     pub format: UploadFormat,
+    /// What to do with rows that cannot be read.
+    #[serde(default)]
+    pub bad_rows: BadRows,
 }
 
 /// Where an audience stands.

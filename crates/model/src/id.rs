@@ -83,6 +83,14 @@ random_id!(
     /// A launch: one sending of a wave.
     LaunchId, "lnc_"
 );
+random_id!(
+    /// An import of devices into the directory.
+    ImportId, "imp_"
+);
+random_id!(
+    /// An export of a launch's outcomes.
+    ExportId, "exp_"
+);
 
 /// The BLAKE3 digest of some content: 32 bytes, written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::device::Platform;
-use crate::id::{AudienceId, Digest, LaunchId};
+use crate::id::{AudienceId, Digest, ExportId, ImportId, LaunchId};
 use crate::time::Timestamp;
 
 /// To a resolver: resolve this audience.
@@ -12,6 +12,34 @@ use crate::time::Timestamp;
 pub struct Resolve {
     /// Which.
     pub audience: AudienceId,
+}
+
+/// To a resolver: take these devices into the directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakeIn {
+    /// Which.
+    pub import: ImportId,
+}
+
+/// To a resolver: write these outcomes out, device by device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteOut {
+    /// Which.
+    pub export: ExportId,
+}
+
+/// Everything that a resolver is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ToResolver {
+    /// See [`Resolve`].
+    Resolve(Resolve),
+    /// See [`TakeIn`].
+    TakeIn(TakeIn),
+    /// See [`WriteOut`].
+    WriteOut(WriteOut),
 }
 
 /// To a dispatcher: plan and enqueue this slice. Its deduplication id and its message group are [`Trigger::name`].

@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Wall-clock time in microseconds since the Unix epoch. Stored, sent and compared between processes; its
 /// error against other machines is the kernel's clock error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
@@ -76,6 +77,97 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A text that is no point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a time as RFC 3339 writes it, for example 2026-02-08T23:59:59Z, from 1970 on")]
+pub struct TimestampError;
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    /// Reads RFC 3339 with `Z` or an offset; digits behind the microsecond are dropped.
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        parse(text.as_bytes()).ok_or(TimestampError)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    /// Microseconds since the Unix epoch, as rows have them, or RFC 3339, as people write it.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Timestamp;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time (RFC 3339, or microseconds since the Unix epoch)")
+            }
+            fn visit_u64<E: serde::de::Error>(self, micros: u64) -> Result<Timestamp, E> {
+                Ok(Timestamp(micros))
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+fn parse(text: &[u8]) -> Option<Timestamp> {
+    let (date_time, rest) = text.split_at_checked(19)?;
+    let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
+    let fits = separators.iter().all(|&(at, byte)| date_time[at] == byte) && b"Tt ".contains(&date_time[10]);
+    let part = |from: usize, to: usize| number(&date_time[from..to]).filter(|_| fits);
+    let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
+    let (hour, minute, second) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
+    // A leap second counts as the first second of the next minute.
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let (micros, rest) = fraction(rest)?;
+    let days = days_from_civil(year, month, day)?;
+    let seconds = (days * 86_400 + hour * 3_600 + minute * 60 + second).checked_add_signed(-offset(rest)?)?;
+    Some(Timestamp(seconds * 1_000_000 + micros))
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    digits
+        .iter()
+        .try_fold(0, |sum: u64, digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0')))
+}
+
+/// Microseconds of `.123...`, and what follows it.
+fn fraction(text: &[u8]) -> Option<(u64, &[u8])> {
+    let Some(digits) = text.strip_prefix(b".") else { return Some((0, text)) };
+    let end = digits.iter().position(|digit| !digit.is_ascii_digit()).unwrap_or(digits.len());
+    let kept = number(&digits[..end.min(6)])?;
+    (end > 0).then(|| (kept * 10_u64.pow(6 - end.min(6) as u32), &digits[end..]))
+}
+
+/// Seconds east of UTC.
+fn offset(text: &[u8]) -> Option<i64> {
+    match text {
+        b"Z" | b"z" => Some(0),
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+            let (hours, minutes) = (number(&[*h1, *h2])?, number(&[*m1, *m2])?);
+            let seconds = (hours * 3_600 + minutes * 60) as i64;
+            (hours < 24 && minutes < 60).then_some(if *sign == b'+' { seconds } else { -seconds })
+        }
+        _ => None,
+    }
+}
+
+/// The inverse of [`civil_from_days`]; `None` for a day that the calendar does not have, or before 1970.
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1..=12).contains(&month) {
+        return None;
+    }
+    let shifted_year = year - u64::from(month <= 2).min(year);
+    let shifted_month = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * shifted_month + 2) / 5 + day.checked_sub(1)?;
+    let days = shifted_year * 365 + shifted_year / 4 - shifted_year / 100 + shifted_year / 400 + day_of_year;
+    let days = days.checked_sub(719_468)?;
+    (civil_from_days(days) == (year, month, day)).then_some(days)
+}
+
 /// Year, month and day of a number of days since 1970-01-01, in the proleptic Gregorian calendar.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     // Count from 1 March of year 0, so that the leap day is the last of its year.
@@ -126,6 +218,41 @@ mod tests {
         assert_eq!(Timestamp::from_millis(951_782_399_999).to_string(), "2000-02-28T23:59:59.999Z");
         assert_eq!(Timestamp::from_secs(951_782_400).to_string(), "2000-02-29T00:00:00.000Z");
         assert_eq!(Timestamp::from_secs(1_770_595_199).to_string(), "2026-02-08T23:59:59.000Z");
+    }
+
+    #[test]
+    fn what_rfc_3339_writes_is_read() {
+        for millis in [0, 951_782_399_999, 951_782_400_000, 1_770_595_199_120, 4_107_542_399_000] {
+            let time = Timestamp::from_millis(millis);
+            assert_eq!(time.to_string().parse(), Ok(time));
+        }
+        let noon = "2026-02-08T12:00:00Z".parse::<Timestamp>();
+        assert_eq!("2026-02-08T13:30:00+01:30".parse(), noon);
+        assert_eq!("2026-02-07t23:00:00.000-13:00".parse(), noon);
+        assert_eq!("1970-01-01T00:00:00.1234567Z".parse(), Ok(Timestamp(123_456)));
+        assert_eq!(serde_json::from_str("\"1970-01-01T00:00:01Z\"").ok(), Some(Timestamp::from_secs(1)));
+        assert_eq!(serde_json::from_str("12").ok(), Some(Timestamp(12)));
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        let bad = [
+            "",
+            "2026-02-08",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-02-08T24:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2026-02-08T12:00:00",
+            "2026-02-08T12:00:00.Z",
+            "2026-02-08T12:00:00+1:00",
+            "0000-00-00T00:00:00Z",
+            "20260208T120000Z",
+            "2026-02-08T12:00:00Zx",
+        ];
+        for text in bad {
+            assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
+        }
     }
 
     #[test]

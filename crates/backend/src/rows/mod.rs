@@ -3,7 +3,9 @@
 pub mod audience;
 pub mod audit;
 pub mod campaign;
+pub mod export;
 pub mod fleet;
+pub mod import;
 pub mod launch;
 pub mod project;
 pub mod shard;

@@ -60,8 +60,8 @@ pub struct LaunchReport {
     pub late: Option<LateFigures>,
     /// Requests written, late retries and those sent again included.
     pub requests: u64,
-    /// Of these, requests that the provider said it had not processed.
-    pub not_processed: u64,
+    /// Of these, requests that certainly had no effect and were written again, as far as the senders counted them.
+    pub repeated: u64,
     /// First byte of the first request.
     pub first_write_us: Option<u64>,
     /// Last answer of the burst, accepted or not.
@@ -227,7 +227,7 @@ struct Sum {
     markets: BTreeMap<(Market, Platform), (Counts, Latencies)>,
     late: Late,
     requests: u64,
-    not_processed: u64,
+    repeated: u64,
     first_write_us: Option<u64>,
     last_answer_us: Option<u64>,
     clock_error_us: u64,
@@ -265,8 +265,7 @@ impl Sum {
         let outcomes = burst.outcomes().1;
         outcomes.runs().for_each(|(outcome, devices)| counts.add(outcome, u64::from(devices)));
         self.burst.merge(&counts);
-        self.requests += burst.requests();
-        self.not_processed += burst.not_processed();
+        self.count_requests(burst);
         self.first_write_us = self.first_write_us.into_iter().chain(burst.first_write_us()).min();
         self.last_answer_us = self.last_answer_us.max(burst.last_answer_us());
         self.clock_error_us = self.clock_error_us.max(burst.clock_error_us());
@@ -280,33 +279,38 @@ impl Sum {
             self.late.attempts += u64::from(positions.count());
             self.late.outcomes.add_runs(&outcomes);
             self.late.latencies.merge(&record.latencies());
-            self.late.requests += record.requests();
-            self.requests += record.requests();
-            self.not_processed += record.not_processed();
+            self.late.requests = self.late.requests.saturating_add(record.requests());
+            self.count_requests(record);
             self.clock_error_us = self.clock_error_us.max(record.clock_error_us());
         }
     }
 
-    /// The part of I3 that records can tell: more requests than devices only with devices marked *resent*. An epoch
-    /// sends to a device at most twice.
+    fn count_requests(&mut self, record: &ShardRecord) {
+        self.requests = self.requests.saturating_add(record.requests());
+        self.repeated = self.repeated.saturating_add(record.repeated().unwrap_or(0));
+    }
+
+    /// What requests tell: no answer without one (I2), and, where the senders count what they write again, more of them
+    /// than devices only with devices marked *resent* (I3; an epoch has at most two for a device that count).
     fn check_requests(&mut self, burst: &ShardRecord, late: &[&ShardRecord], settled: &OutcomeRuns) {
+        let shard = burst.shard();
         let records = || std::iter::once(&burst).chain(late);
-        let written: u64 = records().map(|record| record.requests()).sum();
-        let processed = written.saturating_sub(records().map(|record| record.not_processed()).sum());
+        let written = records().map(|record| record.requests()).fold(0, u64::saturating_add);
         let devices = record::requested(burst, late);
-        let resent: u64 =
-            settled.runs().filter(|(outcome, _)| outcome.is_resent()).map(|(_, n)| u64::from(n)).sum();
-        let epochs: usize = records().map(|record| record.parts().len()).sum();
-        let excess = processed.saturating_sub(devices);
-        if excess > resent.saturating_mul(2 * epochs as u64 - 1) {
-            self.findings.add(Invariant::I3, || {
-                let shard = burst.shard();
-                format!("shard {shard}: {excess} requests more than devices, {resent} marked resent")
+        if written < devices {
+            self.findings.add(Invariant::I2, || {
+                format!("shard {shard}: {devices} devices with a request, {written} requests")
             });
         }
-        if processed < devices {
-            self.findings.add(Invariant::I2, || {
-                format!("shard {}: {devices} devices with a request, {processed} requests", burst.shard())
+        let repeated = records().try_fold(0, |sum: u64, record| Some(sum.saturating_add(record.repeated()?)));
+        let Some(repeated) = repeated else { return };
+        let excess = written.saturating_sub(repeated).saturating_sub(devices);
+        let marked = settled.runs().filter(|(outcome, _)| outcome.is_resent());
+        let resent: u64 = marked.map(|(_, devices)| u64::from(devices)).sum();
+        let epochs: usize = records().map(|record| record.parts().len()).sum();
+        if excess > resent.saturating_mul(2 * epochs as u64 - 1) {
+            self.findings.add(Invariant::I3, || {
+                format!("shard {shard}: {excess} requests more than devices, {resent} marked resent")
             });
         }
     }
@@ -347,7 +351,7 @@ impl Sum {
             curve: Curve::of(&latencies),
             late: (late.attempts > 0).then_some(late),
             requests: self.requests,
-            not_processed: self.not_processed,
+            repeated: self.repeated,
             first_write_us: self.first_write_us,
             last_answer_us: self.last_answer_us,
             clock_error_us: self.clock_error_us,

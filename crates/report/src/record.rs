@@ -26,8 +26,10 @@ pub struct Part {
     pub outcomes: OutcomeRuns,
     /// Requests whose last byte was given to the kernel, every one sent again included.
     pub requests: u64,
-    /// Of these, requests that the provider said it had not processed (REFUSED_STREAM, above GOAWAY's last id).
-    pub not_processed: u64,
+    /// Of these, requests that certainly had no effect and were written again for it: not processed (REFUSED_STREAM, above
+    /// GOAWAY's last id), or refused in a way that asks for the same request again (a token or connection to renew).
+    /// `None` when the sender does not count them.
+    pub repeated: Option<u64>,
     /// Latencies of the accepted answers.
     pub latencies: Latencies,
     /// First byte of the first request.
@@ -48,7 +50,7 @@ impl Part {
         });
         (self.positions, self.outcomes) = gather(known);
         self.requests = self.requests.max(other.requests);
-        self.not_processed = self.not_processed.max(other.not_processed);
+        self.repeated = self.repeated.max(other.repeated);
         self.latencies.join(&other.latencies);
         self.first_write_us = earlier(self.first_write_us, other.first_write_us);
         self.last_answer_us = self.last_answer_us.max(other.last_answer_us);
@@ -60,7 +62,7 @@ impl Part {
         self.positions.write(writer);
         writer.text(self.outcomes.as_bytes());
         writer.number(self.requests);
-        writer.number(self.not_processed);
+        writer.maybe(self.repeated);
         writer.maybe(self.first_write_us);
         writer.maybe(self.last_answer_us);
         writer.number(self.clock_error_us);
@@ -73,7 +75,7 @@ impl Part {
             positions: Positions::read(reader)?,
             outcomes: OutcomeRuns::from_bytes(reader.text()?).map_err(|_| reader.damaged())?,
             requests: reader.number()?,
-            not_processed: reader.number()?,
+            repeated: reader.maybe()?,
             first_write_us: reader.maybe()?,
             last_answer_us: reader.maybe()?,
             clock_error_us: reader.number()?,
@@ -216,9 +218,11 @@ impl ShardRecord {
         self.parts.values().map(|part| part.requests).fold(0, u64::saturating_add)
     }
 
-    /// Requests of all epochs that the provider said it had not processed.
-    pub fn not_processed(&self) -> u64 {
-        self.parts.values().map(|part| part.not_processed).fold(0, u64::saturating_add)
+    /// Requests of all epochs that certainly had no effect and were written again; `None` when a sender of any request
+    /// did not count them.
+    pub fn repeated(&self) -> Option<u64> {
+        let senders = self.parts.values().filter(|part| part.requests > 0);
+        senders.map(|part| part.repeated).try_fold(0, |sum: u64, part| Some(sum.saturating_add(part?)))
     }
 
     /// Latencies of the accepted answers of all epochs.

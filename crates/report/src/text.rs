@@ -83,11 +83,11 @@ fn write_speed(out: &mut String, report: &LaunchReport) -> std::fmt::Result {
         seconds(answers.p99_us),
         seconds(answers.max_us)
     )?;
-    writeln!(
-        out,
-        "(From the press to the provider's yes; the clocks agree to {}.)",
-        seconds(report.clock_error_us)
-    )
+    let clocks = match report.clock_error_us {
+        0 => String::new(),
+        us => format!("; the machines' clocks agree to {}", seconds(us)),
+    };
+    writeln!(out, "(From the press to the provider's yes{clocks}.)")
 }
 
 const CLASSES: [(Class, &str); 6] = [

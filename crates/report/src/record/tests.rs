@@ -16,6 +16,7 @@ pub(crate) fn part(outcomes: &[Outcome]) -> Part {
         positions: Positions::all(outcomes.len() as u32),
         outcomes: OutcomeRuns::encode(outcomes.iter().copied()),
         requests: outcomes.iter().filter(|outcome| is_requested(**outcome)).count() as u64,
+        repeated: Some(0),
         latencies,
         first_write_us: Some(20_000),
         last_answer_us: Some(90_000),
@@ -43,9 +44,9 @@ fn any_part() -> impl Strategy<Value = Part> {
         let mut latencies = Latencies::default();
         answers.iter().for_each(|us| latencies.record(*us));
         let (first_write_us, last_answer_us, clock_error_us) = times;
-        let not_processed = requests / 7;
+        let repeated = (requests > 20).then_some(requests / 7);
         let times = Part { first_write_us, last_answer_us, clock_error_us, ..part(&outcomes) };
-        Part { worker, latencies, requests, not_processed, ..times }
+        Part { worker, latencies, requests, repeated, ..times }
     })
 }
 

@@ -201,6 +201,9 @@ pub(crate) const KEYS: usize = 2;
 fn locate(directory: &[GroupEntry], header: &Header) -> Result<(Vec<Place>, Vec<Run>), &'static str> {
     let (mut places, mut runs) = (vec![Place { device: 0, run: 0 }], Vec::new());
     let (mut device, mut keys_at) = (0_usize, 0_usize);
+    if !directory.is_sorted_by(|one, other| sorting(one) < sorting(other)) {
+        return Err("groups are not sorted");
+    }
     for entry in directory {
         let mut first = 0_u32;
         for run in &entry.runs {
@@ -224,6 +227,12 @@ fn locate(directory: &[GroupEntry], header: &Header) -> Result<(Vec<Place>, Vec<
     adds_up.then_some((places, runs)).ok_or("groups and sections do not add up")
 }
 
+/// What groups are sorted by.
+fn sorting(entry: &GroupEntry) -> impl Ord + '_ {
+    let Group { platform, app, market, locale, .. } = &entry.group;
+    (*platform, app, market, locale)
+}
+
 fn locate_run(entry: &RunEntry, platform: Platform, first: u32, keys_at: usize) -> Result<Run, &'static str> {
     let RunEntry { encoding, chars, devices } = *entry;
     let key_bytes = encoding.key_bytes(usize::from(chars)).ok_or("a run has keys of impossible length")?;
@@ -232,3 +241,6 @@ fn locate_run(entry: &RunEntry, platform: Platform, first: u32, keys_at: usize) 
     }
     Ok(Run { encoding, chars, key_bytes: key_bytes as u16, first, devices, keys_at })
 }
+
+#[cfg(test)]
+mod tests;

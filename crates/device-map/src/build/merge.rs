@@ -36,10 +36,25 @@ impl<'a> Merged<'a> {
         Ok(Self { spill, groups, group_ranks, users, places })
     }
 
-    fn row_input(&self, segment: usize, stretch: Stretch, row_bytes: usize) -> Input<'_, RowHead<'_>> {
-        let (places, group_ranks) = (&self.places[segment], &self.group_ranks);
-        let head = RowHead { row_bytes, places, group_ranks, row: Vec::new(), hash: 0 };
-        Input { head, cursor: self.spill.read(stretch, buffer_bytes(&self.spill)) }
+    /// The rows of a bucket, from every segment that has it.
+    fn inputs(&self, bucket: u32) -> Vec<RowInput<'_>> {
+        let row_bytes = ROW_HEAD + self.groups.buckets()[bucket as usize].key_bytes();
+        let segments = self.spill.segments.iter().zip(&self.places);
+        let inputs = segments.filter_map(|(segment, places)| {
+            let stretch = segment.stretch_of(bucket)?;
+            let cursor = self.spill.read(stretch, buffer_bytes(&self.spill));
+            Some(RowInput { cursor, places, row_bytes, row: Vec::new() })
+        });
+        inputs.collect()
+    }
+
+    /// Of equal keys the one registered last comes first, then by user, market and locale.
+    fn compare(&self, one: &OwnedRow, other: &OwnedRow) -> Ordering {
+        let rank = |row: &OwnedRow| {
+            let group = self.group_ranks[row.row().group() as usize];
+            (Reverse(row.row().registered_at()), row.user, group)
+        };
+        one.row().key().cmp(other.row().key()).then_with(|| rank(one).cmp(&rank(other)))
     }
 }
 
@@ -62,45 +77,121 @@ impl Source for Merged<'_> {
         bucket: u32,
         mut visit: impl FnMut(Survivor<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let row_bytes = ROW_HEAD + self.groups.buckets()[bucket as usize].key_bytes();
-        let inputs = self.spill.segments.iter().enumerate().filter_map(|(number, segment)| {
-            let (_, stretch) = segment.buckets.iter().find(|(number, _)| *number == bucket)?;
-            Some(self.row_input(number, *stretch, row_bytes))
-        });
-        let mut last = Vec::new();
-        merge(inputs, |head| {
-            let row = Row(&head.row);
-            // The heads of one key come in the order of preference.
-            if row.key() == last {
-                return Ok(());
+        let mut merge = RowMerge::new(self.inputs(bucket))?;
+        while let Some(alike) = merge.next_alike()? {
+            if alike.len() > 1 {
+                alike.sort_by(|one, other| self.compare(one, other));
             }
-            last.clear();
-            last.extend_from_slice(row.key());
-            visit(Survivor { key: row.key(), group: row.group(), user: head.user() })
-        })
+            for duplicates in alike.chunk_by(|one, other| one.row().key() == other.row().key()) {
+                let row = duplicates[0].row();
+                visit(Survivor { key: row.key(), group: row.group(), user: duplicates[0].user })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A segment's rows of one bucket being read.
+struct RowInput<'a> {
+    cursor: Cursor<'a>,
+    /// The place in the merged list of each of the segment's users.
+    places: &'a [u32],
+    row_bytes: usize,
+    /// The row that comes next.
+    row: Vec<u8>,
+}
+
+impl RowInput<'_> {
+    /// Reads the next row and gives its hash; `None` at the end.
+    fn advance(&mut self) -> Result<Option<u64>, Error> {
+        let is_row = self.cursor.read_row(self.row_bytes, &mut self.row)?;
+        Ok(is_row.then(|| hash(Row(&self.row).key())))
+    }
+}
+
+#[derive(Default)]
+struct OwnedRow {
+    bytes: Vec<u8>,
+    /// Its owner's place in the merged list.
+    user: u32,
+}
+
+impl OwnedRow {
+    fn row(&self) -> Row<'_> {
+        Row(&self.bytes)
+    }
+}
+
+/// Gives out the rows of all inputs by hash.
+struct RowMerge<'a> {
+    inputs: Vec<RowInput<'a>>,
+    /// The hash of each input's next row, and the input.
+    next: BinaryHeap<Reverse<(u64, usize)>>,
+    alike: Vec<OwnedRow>,
+}
+
+impl<'a> RowMerge<'a> {
+    fn new(mut inputs: Vec<RowInput<'a>>) -> Result<Self, Error> {
+        let mut next = BinaryHeap::new();
+        for (number, input) in inputs.iter_mut().enumerate() {
+            next.extend(input.advance()?.map(|hash| Reverse((hash, number))));
+        }
+        Ok(Self { inputs, next, alike: Vec::new() })
+    }
+
+    /// The rows with the next hash, seldom more than one.
+    fn next_alike(&mut self) -> Result<Option<&mut [OwnedRow]>, Error> {
+        let Some(Reverse((wanted, _))) = self.next.peek().copied() else { return Ok(None) };
+        let mut count = 0;
+        while let Some(mut least) = self.next.peek_mut() {
+            let Reverse((hash, number)) = *least;
+            if hash != wanted {
+                break;
+            }
+            if self.alike.len() == count {
+                self.alike.push(OwnedRow::default());
+            }
+            let (taken, input) = (&mut self.alike[count], &mut self.inputs[number]);
+            std::mem::swap(&mut taken.bytes, &mut input.row);
+            taken.user = input.places[taken.row().user() as usize];
+            count += 1;
+            match input.advance()? {
+                Some(hash) => *least = Reverse((hash, number)),
+                None => drop(PeekMut::pop(least)),
+            }
+        }
+        Ok(Some(&mut self.alike[..count]))
     }
 }
 
 /// Merges the segments' users into one list at the end of the spill file.
 fn merge_users(spill: &Spill) -> Result<(Stretch, Vec<Vec<u32>>), Error> {
-    let room = |stretch: Stretch| Vec::with_capacity(stretch.items as usize);
-    let mut places: Vec<Vec<u32>> = spill.segments.iter().map(|segment| room(segment.users)).collect();
-    let inputs = spill.segments.iter().enumerate().map(|(segment, stretches)| {
-        let head = IdHead { id: Vec::new(), segment };
-        Input { head, cursor: spill.read(stretches.users, buffer_bytes(spill)) }
-    });
+    let (mut places, mut cursors, mut next) = (Vec::new(), Vec::new(), BinaryHeap::new());
+    for (number, segment) in spill.segments.iter().enumerate() {
+        places.push(Vec::with_capacity(segment.users.items as usize));
+        let mut cursor = spill.read(segment.users, buffer_bytes(spill));
+        let mut id = Vec::new();
+        if cursor.read_id(&mut id)? {
+            next.push(Reverse((id, number)));
+        }
+        cursors.push(cursor);
+    }
     // No user id is empty, so the first one differs from the last before it.
     let (mut last, mut users) = (Vec::new(), 0_u32);
     let list = spill.append(|out| {
-        merge(inputs, |head| {
-            if head.id != last {
+        while let Some(mut least) = next.peek_mut() {
+            let Reverse((id, number)) = &mut *least;
+            if *id != last {
                 users = users.checked_add(1).ok_or(TOO_MANY_USERS)?;
-                out.write_id(&head.id)?;
-                last.clone_from(&head.id);
+                out.write_id(id)?;
+                last.clone_from(id);
             }
-            places[head.segment].push(users - 1);
-            Ok(())
-        })
+            places[*number].push(users - 1);
+            if !cursors[*number].read_id(id)? {
+                PeekMut::pop(least);
+            }
+        }
+        Ok(())
     })?;
     Ok((list, places))
 }
@@ -113,120 +204,3 @@ const BUFFER_BYTES_MAX: usize = 1 << 20;
 fn buffer_bytes(spill: &Spill) -> usize {
     (BUFFERS_BYTES / spill.segments.len().max(1)).clamp(BUFFER_BYTES_MIN, BUFFER_BYTES_MAX)
 }
-
-/// What an input holds ready; ordered as the merge shall give it out.
-trait Head: Ord {
-    /// Becomes the next item; false at the end.
-    fn advance(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, Error>;
-}
-
-/// A sorted stretch being read.
-struct Input<'a, H> {
-    head: H,
-    cursor: Cursor<'a>,
-}
-
-/// Gives out the heads of all inputs in order.
-fn merge<'a, H: Head>(
-    inputs: impl Iterator<Item = Input<'a, H>>,
-    mut visit: impl FnMut(&H) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut heap = BinaryHeap::new();
-    for mut input in inputs {
-        if input.head.advance(&mut input.cursor)? {
-            heap.push(Reverse(input));
-        }
-    }
-    while let Some(mut least) = heap.peek_mut() {
-        let Reverse(Input { head, cursor }) = &mut *least;
-        visit(head)?;
-        if !head.advance(cursor)? {
-            PeekMut::pop(least);
-        }
-    }
-    Ok(())
-}
-
-impl<H: Ord> Ord for Input<'_, H> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.head.cmp(&other.head)
-    }
-}
-
-impl<H: Ord> PartialOrd for Input<'_, H> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<H: Ord> PartialEq for Input<'_, H> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<H: Ord> Eq for Input<'_, H> {}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct IdHead {
-    id: Vec<u8>,
-    segment: usize,
-}
-
-impl Head for IdHead {
-    fn advance(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, Error> {
-        cursor.read_id(&mut self.id)
-    }
-}
-
-struct RowHead<'a> {
-    row_bytes: usize,
-    places: &'a [u32],
-    group_ranks: &'a [u32],
-    row: Vec<u8>,
-    hash: u64,
-}
-
-impl RowHead<'_> {
-    fn user(&self) -> u32 {
-        self.places[Row(&self.row).user() as usize]
-    }
-
-    /// Of equal keys the one registered last comes first, then by user, market and locale.
-    fn preference(&self) -> (Reverse<u64>, u32, u32) {
-        let row = Row(&self.row);
-        (Reverse(row.registered_at()), self.user(), self.group_ranks[row.group() as usize])
-    }
-}
-
-impl Head for RowHead<'_> {
-    fn advance(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, Error> {
-        let is_row = cursor.read_row(self.row_bytes, &mut self.row)?;
-        if is_row {
-            self.hash = hash(Row(&self.row).key());
-        }
-        Ok(is_row)
-    }
-}
-
-impl Ord for RowHead<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let by_key = || Row(&self.row).key().cmp(Row(&other.row).key());
-        let by_hash = self.hash.cmp(&other.hash);
-        by_hash.then_with(by_key).then_with(|| self.preference().cmp(&other.preference()))
-    }
-}
-
-impl PartialOrd for RowHead<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for RowHead<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for RowHead<'_> {}

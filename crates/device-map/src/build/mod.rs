@@ -196,4 +196,4 @@ impl fmt::Debug for SnapshotBuilder {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

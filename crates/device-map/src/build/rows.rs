@@ -38,10 +38,12 @@ pub(super) fn row_head(registered_at: u64, user: u32, group: u32) -> [u8; ROW_HE
     head
 }
 
-/// Rows of one size, in the order in which they came. Kept in chunks, so that growing copies nothing large.
+/// Rows of one size. Kept in chunks, so that growing copies nothing large.
 #[derive(Default)]
-pub(super) struct Rows {
-    chunks: Vec<Vec<u8>>,
+struct Rows {
+    /// Each of [`CHUNK_ROWS`] rows.
+    full: Vec<Vec<u8>>,
+    open: Vec<u8>,
     len: u32,
 }
 
@@ -49,29 +51,30 @@ const CHUNK_ROWS: u32 = 512;
 
 impl Rows {
     fn push(&mut self, head: &[u8; ROW_HEAD], key: &[u8]) {
-        if self.len.is_multiple_of(CHUNK_ROWS) {
-            // The first chunk grows as it must: most partitions of a rare bucket hold a row or two.
-            let room = if self.len == 0 { 0 } else { CHUNK_ROWS as usize * (ROW_HEAD + key.len()) };
-            self.chunks.push(Vec::with_capacity(room));
+        if self.len.is_multiple_of(CHUNK_ROWS) && self.len > 0 {
+            // The first chunk grows as it must, for most partitions of a rare bucket hold a row or two.
+            let next = Vec::with_capacity(CHUNK_ROWS as usize * (ROW_HEAD + key.len()));
+            self.full.push(std::mem::replace(&mut self.open, next));
         }
-        let chunk = self.chunks.last_mut().expect("a chunk was pushed before the first row");
-        chunk.extend_from_slice(head);
-        chunk.extend_from_slice(key);
+        self.open.extend_from_slice(head);
+        self.open.extend_from_slice(key);
         self.len += 1;
     }
 
     fn row(&self, index: u32, row_bytes: usize) -> Row<'_> {
         let at = (index % CHUNK_ROWS) as usize * row_bytes;
-        Row(&self.chunks[(index / CHUNK_ROWS) as usize][at..at + row_bytes])
+        let chunk = self.full.get((index / CHUNK_ROWS) as usize).unwrap_or(&self.open);
+        Row(&chunk[at..at + row_bytes])
     }
 
     fn iter(&self, row_bytes: usize) -> impl Iterator<Item = Row<'_>> {
-        self.chunks.iter().flat_map(move |chunk| chunk.chunks_exact(row_bytes).map(Row))
+        let chunks = self.full.iter().chain([&self.open]);
+        chunks.flat_map(move |chunk| chunk.chunks_exact(row_bytes).map(Row))
     }
 }
 
 /// Partitions of a bucket, by the upper bits of the key's hash: of three million rows one partition holds a
-/// megabyte or so, and sorting and reading it stays in the cache.
+/// megabyte or so, and sorting it stays in the cache.
 const PARTITIONS: usize = 256;
 
 /// The rows of one bucket.
@@ -93,52 +96,43 @@ impl Bucket {
         self.partitions[(hash(key) >> 56) as usize].push(head, key);
     }
 
-    /// The indices of each partition's rows in the order of hash and key, of equal keys only the first by `prefer`.
-    pub(super) fn sort(&self, prefer: &impl Fn(Row<'_>, Row<'_>) -> Ordering) -> Vec<Vec<u32>> {
-        let mut entries = Vec::new();
-        self.partitions.iter().map(|rows| self.sort_rows(rows, &mut entries, prefer)).collect()
-    }
-
-    fn sort_rows(
-        &self,
-        rows: &Rows,
-        entries: &mut Vec<(u64, u32)>,
-        prefer: &impl Fn(Row<'_>, Row<'_>) -> Ordering,
-    ) -> Vec<u32> {
-        entries.clear();
-        entries.extend((0..).zip(rows.iter(self.row_bytes)).map(|(index, row)| (hash(row.key()), index)));
-        entries.sort_unstable();
-        let mut order = Vec::with_capacity(entries.len());
-        for alike in entries.chunk_by_mut(|one, other| one.0 == other.0) {
-            if let [(_, index)] = alike {
-                order.push(*index);
-            } else {
-                self.sort_alike(rows, alike, prefer, &mut order);
+    /// Brings the rows into the order of hash and key, keeps of equal keys only the first by `prefer`, and renames
+    /// users by `rank`. Takes no more memory than one partition.
+    pub(super) fn sort(&mut self, prefer: &impl Fn(Row<'_>, Row<'_>) -> Ordering, rank: impl Fn(u32) -> u32) {
+        let (mut entries, row_bytes) = (Vec::new(), self.row_bytes);
+        for rows in &mut self.partitions {
+            sort_entries(rows, row_bytes, prefer, &mut entries);
+            let mut sorted = Rows::default();
+            for (_, index) in &entries {
+                let row = rows.row(*index, row_bytes);
+                sorted.push(&row_head(row.registered_at(), rank(row.user()), row.group()), row.key());
             }
+            *rows = sorted;
         }
-        order
     }
 
-    /// The same for rows whose keys have the same hash: nearly always duplicates.
-    fn sort_alike(
-        &self,
-        rows: &Rows,
-        alike: &mut [(u64, u32)],
-        prefer: &impl Fn(Row<'_>, Row<'_>) -> Ordering,
-        order: &mut Vec<u32>,
-    ) {
-        let row = |entry: &(u64, u32)| rows.row(entry.1, self.row_bytes);
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.partitions.iter().flat_map(|rows| rows.iter(self.row_bytes))
+    }
+}
+
+/// Fills `entries` with the hashes and indices of the rows to keep, in order.
+fn sort_entries(
+    rows: &Rows,
+    row_bytes: usize,
+    prefer: &impl Fn(Row<'_>, Row<'_>) -> Ordering,
+    entries: &mut Vec<(u64, u32)>,
+) {
+    entries.clear();
+    entries.extend((0..).zip(rows.iter(row_bytes)).map(|(index, row)| (hash(row.key()), index)));
+    entries.sort_unstable();
+    let row = |entry: &(u64, u32)| rows.row(entry.1, row_bytes);
+    // Rows whose keys hash alike are nearly always duplicates, and few.
+    for alike in entries.chunk_by_mut(|one, other| one.0 == other.0).filter(|alike| alike.len() > 1) {
         alike.sort_by(|one, other| {
             let (one, other) = (row(one), row(other));
             one.key().cmp(other.key()).then_with(|| prefer(one, other))
         });
-        let duplicates = alike.chunk_by(|one, other| row(one).key() == row(other).key());
-        order.extend(duplicates.map(|duplicates| duplicates[0].1));
     }
-
-    /// The rows that `order` names, partition by partition.
-    pub(super) fn in_order<'a>(&'a self, order: &'a [Vec<u32>]) -> impl Iterator<Item = Row<'a>> {
-        let partitions = self.partitions.iter().zip(order);
-        partitions.flat_map(|(rows, order)| order.iter().map(|index| rows.row(*index, self.row_bytes)))
-    }
+    entries.dedup_by(|other, one| one.0 == other.0 && row(one).key() == row(other).key());
 }

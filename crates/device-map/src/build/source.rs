@@ -53,8 +53,7 @@ impl Held {
             Bucket::new(key.len())
         });
         bucket.push(key, &row_head(registered_at.0, user, group));
-        // Four more for its place in the order.
-        self.row_bytes += ROW_HEAD + key.len() + 4;
+        self.row_bytes += ROW_HEAD + key.len();
         self.rows += 1;
     }
 
@@ -69,42 +68,32 @@ impl Held {
     }
 }
 
-/// What is held, sorted and without duplicates.
+/// What is held, sorted and without duplicates; rows name users by their place.
 pub(super) struct Sorted {
     pub(super) users: SortedUsers,
-    buckets: Vec<Option<SortedBucket>>,
-}
-
-struct SortedBucket {
-    bucket: Bucket,
-    /// Indices of rows, by partition.
-    order: Vec<Vec<u32>>,
+    buckets: Vec<Option<Bucket>>,
 }
 
 impl Sorted {
     pub(super) fn new(held: Held, groups: &Groups) -> Self {
-        let users = held.users.sort();
+        let Held { users, mut buckets, .. } = held;
+        let users = users.sort();
         let prefer = |one: Row<'_>, other: Row<'_>| {
             let later_first = other.registered_at().cmp(&one.registered_at());
             later_first
                 .then_with(|| users.rank(one.user()).cmp(&users.rank(other.user())))
                 .then_with(|| groups.compare(one.group(), other.group()))
         };
-        let sort = |bucket: Bucket| SortedBucket { order: bucket.sort(&prefer), bucket };
-        let buckets = held.buckets.into_iter().map(|bucket| bucket.map(sort)).collect();
+        for bucket in buckets.iter_mut().flatten() {
+            bucket.sort(&prefer, |entry| users.rank(entry));
+        }
         Self { users, buckets }
     }
 
-    /// The numbers of the buckets that are held.
-    pub(super) fn buckets(&self) -> impl Iterator<Item = u32> {
+    /// The buckets that are held, with their numbers.
+    pub(super) fn buckets(&self) -> impl Iterator<Item = (u32, &Bucket)> {
         let buckets = (0..).zip(&self.buckets);
-        buckets.filter_map(|(number, bucket)| bucket.is_some().then_some(number))
-    }
-
-    /// The rows of a bucket; their users are entries, not places.
-    pub(super) fn rows(&self, bucket: u32) -> impl Iterator<Item = Row<'_>> {
-        let bucket = self.buckets.get(bucket as usize).and_then(Option::as_ref);
-        bucket.into_iter().flat_map(|sorted| sorted.bucket.in_order(&sorted.order))
+        buckets.filter_map(|(number, bucket)| Some((number, bucket.as_ref()?)))
     }
 }
 
@@ -122,9 +111,11 @@ impl Source for Sorted {
         bucket: u32,
         mut visit: impl FnMut(Survivor<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.rows(bucket).try_for_each(|row| {
-            let user = self.users.rank(row.user());
-            visit(Survivor { key: row.key(), group: row.group(), user })
-        })
+        let Some(bucket) = self.buckets.get(bucket as usize).and_then(Option::as_ref) else {
+            return Ok(());
+        };
+        bucket
+            .rows()
+            .try_for_each(|row| visit(Survivor { key: row.key(), group: row.group(), user: row.user() }))
     }
 }

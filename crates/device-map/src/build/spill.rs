@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::rows::row_head;
 use super::source::Sorted;
 use crate::error::Error;
 use crate::file::Unfinished;
@@ -21,8 +20,16 @@ pub(super) struct Spill {
 pub(super) struct Segment {
     /// User ids, each after its length in two bytes. Rows name users by their place in this list.
     pub(super) users: Stretch,
-    /// Rows, by bucket.
-    pub(super) buckets: Vec<(u32, Stretch)>,
+    /// Rows, by bucket and sorted by its number.
+    buckets: Vec<(u32, Stretch)>,
+}
+
+impl Segment {
+    /// The rows of a bucket, if the segment has any.
+    pub(super) fn stretch_of(&self, bucket: u32) -> Option<Stretch> {
+        let index = self.buckets.binary_search_by_key(&bucket, |(number, _)| *number).ok()?;
+        Some(self.buckets[index].1)
+    }
 }
 
 /// A part of the file that holds sorted items.
@@ -44,14 +51,9 @@ impl Spill {
     pub(super) fn write(&mut self, held: &Sorted) -> Result<(), Error> {
         let users = self.append(|out| held.users.ids().try_for_each(|id| out.write_id(id)))?;
         let mut buckets = Vec::new();
-        for bucket in held.buckets() {
-            let stretch = self.append(|out| {
-                held.rows(bucket).try_for_each(|row| {
-                    let user = held.users.rank(row.user());
-                    out.write(&row_head(row.registered_at(), user, row.group()), row.key())
-                })
-            })?;
-            buckets.push((bucket, stretch));
+        for (number, bucket) in held.buckets() {
+            let stretch = self.append(|out| bucket.rows().try_for_each(|row| out.write(row.0, &[])))?;
+            buckets.push((number, stretch));
         }
         self.segments.push(Segment { users, buckets });
         Ok(())

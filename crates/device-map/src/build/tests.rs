@@ -9,13 +9,13 @@ use proptest::sample::Index;
 
 use crate::{Error, Limits, Position, Snapshot, SnapshotBuilder, Users, snapshot_path, users_path};
 
-fn build(folder: &Path, limits: Limits, devices: &[Device]) -> Manifest {
+pub(crate) fn build(folder: &Path, limits: Limits, devices: &[Device]) -> Manifest {
     let mut builder = SnapshotBuilder::new(folder, limits);
     builder.push_all(devices).expect("good devices");
     builder.finish().expect("a good build")
 }
 
-fn open(folder: &Path, manifest: &Manifest) -> (Snapshot, Users) {
+pub(crate) fn open(folder: &Path, manifest: &Manifest) -> (Snapshot, Users) {
     let snapshot =
         Snapshot::open(&snapshot_path(folder, &manifest.digest), manifest.digest).expect("a good snapshot");
     let users = users_path(folder, &manifest.digest);
@@ -24,7 +24,7 @@ fn open(folder: &Path, manifest: &Manifest) -> (Snapshot, Users) {
 }
 
 /// Few different keys and users, so that duplicates of every sort come up.
-fn device() -> impl Strategy<Value = Device> {
+pub(crate) fn device() -> impl Strategy<Value = Device> {
     let key = prop_oneof![
         "([0-9a-f]{2}){1,2}".prop_map(|key| (Platform::Apns, key)),
         "[0-9a-f]{64}".prop_map(|key| (Platform::Apns, key)),

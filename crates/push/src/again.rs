@@ -4,7 +4,7 @@
 use burst_h2::Cause;
 use model::{Class, OnUnknown, Outcome, Reason};
 
-use crate::verdict::{Effect, Verdict};
+use crate::verdict::{Effect, Fault, Verdict};
 
 /// How often a device is sent again because a provider did not process the request.
 pub const REFUSALS_MAX: u8 = 5;
@@ -58,17 +58,22 @@ impl Attempt {
         self.earlier().is_some()
     }
 
+    /// Whether nothing of what this worker did for the device can have arrived: whoever takes it up again starts afresh.
+    pub fn is_open(self) -> bool {
+        matches!(self.earlier(), None | Some(Reason::WorkerLost))
+    }
+
     fn refused(self) -> Option<Attempt> {
         (self.0 & REFUSALS < REFUSALS_MAX).then(|| Attempt(self.0 + 1))
     }
 
     fn unanswered(self, cause: Reason) -> Option<Attempt> {
         let number = UNKNOWNS.iter().position(|known| *known == cause)?;
-        self.earlier().is_none().then(|| Attempt(self.0 | (number as u8) << EARLIER_SHIFT))
+        self.earlier().is_none().then_some(Attempt(self.0 | (number as u8) << EARLIER_SHIFT))
     }
 
     fn renewed(self) -> Option<Attempt> {
-        (self.0 & RENEWED == 0).then(|| Attempt(self.0 | RENEWED))
+        (self.0 & RENEWED == 0).then_some(Attempt(self.0 | RENEWED))
     }
 
     /// The outcome when no further request leaves for the device: what is not known of an earlier one stays unknown.
@@ -91,17 +96,20 @@ pub enum Next {
     Final(Outcome),
     /// It is sent again, on another connection where there is one.
     Again(Attempt),
-    /// The launch cannot go on: the fault was not cured by what should have cured it.
-    Stop(Outcome),
+    /// Nothing more, and the launch cannot go on: every device would meet the same fault.
+    Stop(Outcome, Fault),
 }
 
 /// After an answer.
 pub fn after_answer(attempt: Attempt, verdict: &Verdict) -> Next {
     let outcome = attempt.answered(verdict.outcome);
     match verdict.effect {
-        Effect::RenewToken { .. } => attempt.renewed().map_or(Next::Stop(outcome), Next::Again),
+        Effect::RenewToken { .. } => match attempt.renewed() {
+            Some(attempt) => Next::Again(attempt),
+            None => Next::Stop(outcome, Fault::Credentials),
+        },
         Effect::Reconnect => attempt.renewed().map_or(Next::Final(outcome), Next::Again),
-        Effect::StopLaunch(_) => Next::Stop(outcome),
+        Effect::StopLaunch(fault) => Next::Stop(outcome, fault),
         _ => Next::Final(outcome),
     }
 }
@@ -138,7 +146,6 @@ pub fn after_silence(attempt: Attempt, cause: Cause, policy: OnUnknown) -> Next 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Fault;
 
     fn again(next: Next) -> Attempt {
         match next {
@@ -209,7 +216,7 @@ mod tests {
         let verdict = rejected(Reason::Unauthenticated, Effect::RenewToken { closes_connection: false });
         let second = again(after_answer(Attempt::FIRST, &verdict));
         assert!(!second.is_resent(), "a refused request has not arrived");
-        assert_eq!(after_answer(second, &verdict), Next::Stop(verdict.outcome));
+        assert_eq!(after_answer(second, &verdict), Next::Stop(verdict.outcome, Fault::Credentials));
     }
 
     #[test]
@@ -222,7 +229,7 @@ mod tests {
     #[test]
     fn a_fault_of_all_stops_at_its_first_device() {
         let verdict = rejected(Reason::BadTopic, Effect::StopLaunch(Fault::Message));
-        assert_eq!(after_answer(Attempt::FIRST, &verdict), Next::Stop(verdict.outcome));
+        assert_eq!(after_answer(Attempt::FIRST, &verdict), Next::Stop(verdict.outcome, Fault::Message));
     }
 
     #[test]
@@ -231,6 +238,13 @@ mod tests {
             let verdict = Verdict::rejected(reason);
             assert_eq!(after_answer(Attempt::FIRST, &verdict), Next::Final(verdict.outcome));
         }
+    }
+
+    #[test]
+    fn a_device_is_open_until_a_request_of_ours_may_have_arrived() {
+        assert!(Attempt::FIRST.is_open() && Attempt::TAKEN_OVER.is_open());
+        assert!(again(after_refusal(Attempt::FIRST, Cause::GoAway)).is_open());
+        assert!(!again(after_silence(Attempt::FIRST, Cause::Timeout, OnUnknown::ResendOnce)).is_open());
     }
 
     #[test]

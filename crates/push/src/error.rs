@@ -46,12 +46,15 @@ pub enum Error {
     /// The engine is shutting down.
     #[error("engine is shut down")]
     Stopped,
-    /// No pool of this engine.
-    #[error("no such pool")]
-    NoPool,
+    /// The message is for the other provider.
+    #[error("message is for the other provider")]
+    OtherProvider,
     /// An address could not be had.
     #[error("name of the endpoint did not resolve")]
     Resolve(#[source] io::Error),
+    /// Something that is waited for did not come.
+    #[error("{0} did not come in time")]
+    Deadline(&'static str),
     /// A number in the configuration is out of its bounds.
     #[error("{what} must be {bounds}")]
     Bounds {

@@ -107,7 +107,7 @@ pub(crate) fn is_provider(host: &str) -> bool {
     let is_under =
         |domain: &&str| host.strip_suffix(*domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     let is_address_of_apple = host.trim_matches(['[', ']']).parse().is_ok_and(is_apples);
-    DOMAINS.iter().any(|domain| is_under(&domain)) || is_address_of_apple
+    DOMAINS.iter().any(is_under) || is_address_of_apple
 }
 
 /// 17.0.0.0/8 and 2620:149::/32 are all Apple's; Apple tells firewalls to open them for APNs.

@@ -3,6 +3,7 @@
 
 pub mod again;
 pub mod apns;
+mod engine;
 mod error;
 pub mod fcm;
 mod gate;
@@ -15,11 +16,14 @@ mod token;
 mod verdict;
 mod work;
 
+pub use engine::{Alarm, Engine, EngineConfig, Listener, Outside, Refused, Resolver, SystemResolver};
 pub use error::Error;
 pub use gate::{LEASE_MARGIN, LaunchGate};
 pub use group_message::GroupMessage;
 pub use installation::{Installation, Live, Rehearsal, Side};
-pub use pool::PoolId;
+/// What groups are sent is composed by this crate; re-exported for those who hand shards over.
+pub use message;
+pub use pool::{Pool, PoolConfig, PoolId, PoolStatus};
 pub use secret::Secret;
 pub use target::{Credential, Endpoint, Target, Trust};
 pub use token::{NoShelf, Renewal, Token, TokenShelf, TokenSource};

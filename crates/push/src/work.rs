@@ -89,7 +89,6 @@ pub(crate) struct Work<K> {
     pub(crate) gate: Arc<Gate>,
     pub(crate) lease_until: Arc<AtomicU64>,
     pub(crate) is_taken_over: bool,
-    pub(crate) is_doubtful: bool,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) pressed: Monotonic,
 }
@@ -103,7 +102,6 @@ impl<K, S: Side> From<ShardWork<K, S>> for Work<K> {
             gate: Arc::clone(work.launch.inner()),
             lease_until: work.lease_until,
             is_taken_over: work.is_taken_over,
-            is_doubtful: work.is_doubtful,
             on_unknown: work.on_unknown,
             pressed: work.pressed,
         }

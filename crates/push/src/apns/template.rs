@@ -42,14 +42,10 @@ impl Device {
         Self { path, path_bytes: PATH.len(), id: [0; ID_BYTES] }
     }
 
-    /// Makes it that of another launch.
-    pub(crate) fn set_launch(&mut self, prefix: &IdPrefix) {
-        self.id[..ID_PREFIX_BYTES].copy_from_slice(&prefix.0);
-    }
-
     /// Makes it that of another device. The key has at most [`KEY_BYTES_MAX`] bytes.
     #[inline]
-    pub(crate) fn set(&mut self, key: &[u8], ordinal: u64) {
+    pub(crate) fn set(&mut self, launch: &IdPrefix, key: &[u8], ordinal: u64) {
+        self.id[..ID_PREFIX_BYTES].copy_from_slice(&launch.0);
         self.path_bytes = PATH.len() + 2 * key.len();
         write_hex(key, &mut self.path[PATH.len()..]);
         let digits = hex_of_8((VARIANT | ordinal & ORDINAL_MASK).to_be_bytes());
@@ -137,8 +133,7 @@ mod tests {
 
     fn id_of(launch: u128, ordinal: u64) -> String {
         let mut device = Device::new();
-        device.set_launch(&IdPrefix::of(LaunchId(launch)));
-        device.set(&[1], ordinal);
+        device.set(&IdPrefix::of(LaunchId(launch)), &[1], ordinal);
         String::from_utf8(device.id().to_vec()).unwrap()
     }
 
@@ -161,8 +156,9 @@ mod tests {
         #[test]
         fn a_path_is_the_key_in_lower_case_hex(key in proptest::collection::vec(any::<u8>(), 1..KEY_BYTES_MAX)) {
             let mut device = Device::new();
-            device.set(&[0xff; KEY_BYTES_MAX], 0);
-            device.set(&key, 0);
+            let launch = IdPrefix::of(LaunchId(7));
+            device.set(&launch, &[0xff; KEY_BYTES_MAX], 0);
+            device.set(&launch, &key, 0);
             let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
             let path = format!("/3/device/{hex}");
             prop_assert_eq!(device.path(), path.as_bytes());

@@ -1,0 +1,296 @@
+//! The engine: sending threads, each with its share of every pool's connections, and the tasks that keep pools supplied.
+
+mod ends;
+mod keeper;
+mod lane;
+mod port;
+mod queue;
+mod rounds;
+mod sender;
+mod shard;
+mod tag;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use burst_h2::ConnectionConfig;
+use burst_h2::driver::{Driver, DriverConfig};
+use model::runtime::Runtime;
+
+pub use ends::Alarm;
+pub use keeper::{Resolver, SystemResolver};
+
+use crate::error::Error;
+use crate::installation::Side;
+use crate::pool::{CLASSES, Pool, PoolConfig, PoolId, PoolState, PoolStatus};
+use crate::target::Target;
+use crate::token::{NoShelf, TokenShelf};
+use crate::work::{Keys, ShardDone, ShardWork, Work};
+use keeper::Keeper;
+use port::{Order, Port};
+use queue::Queue;
+use sender::Sender;
+
+/// Limits of an engine.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Sending threads, 1 to 64. Each connection belongs to one.
+    pub threads: usize,
+    /// From the start of a request until nobody waits for its answer any longer.
+    pub answer_within: Duration,
+    /// How long devices wait for a connection before they end as not sent.
+    pub no_connection_within: Duration,
+    /// How long devices wait for a token before their launch is stopped.
+    pub token_within: Duration,
+    /// How long a shard without permission stays here before it is handed back.
+    pub patience: Duration,
+    /// Of the driver of each thread.
+    pub driver: DriverConfig,
+    /// Of each connection; the pool decides about streams.
+    pub connection: ConnectionConfig,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            answer_within: Duration::from_secs(30),
+            no_connection_within: Duration::from_secs(10),
+            token_within: Duration::from_secs(10),
+            patience: Duration::from_secs(1),
+            driver: DriverConfig::default(),
+            connection: ConnectionConfig::default(),
+        }
+    }
+}
+
+/// Who hears what became of shards. Called on sending threads: it must not block.
+pub trait Listener: Send + Sync + 'static {
+    /// Every shard submitted comes back exactly once.
+    fn done(&self, shard: ShardDone);
+
+    /// Something people should look at; the same is not told more often than every 10 s.
+    fn alarm(&self, alarm: Alarm) {
+        let _ = alarm;
+    }
+}
+
+impl<F: Fn(ShardDone) + Send + Sync + 'static> Listener for F {
+    fn done(&self, shard: ShardDone) {
+        self(shard);
+    }
+}
+
+/// What an engine needs from outside besides its configuration.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// Time, randomness and tasks. Tasks run on tokio.
+    pub runtime: Runtime,
+    /// Names to addresses.
+    pub resolver: Arc<dyn Resolver>,
+    /// Where the fleet shares its tokens.
+    pub shelf: Arc<dyn TokenShelf>,
+}
+
+impl Outside {
+    /// With the system's resolver, sharing tokens with nobody.
+    pub fn new(runtime: Runtime) -> Self {
+        Self { runtime, resolver: Arc::new(SystemResolver), shelf: Arc::new(NoShelf) }
+    }
+}
+
+/// A pool and the shards that wait for it, one queue for each kind of keys.
+pub(crate) struct Entry<K> {
+    pub(crate) state: Arc<PoolState>,
+    pub(crate) queues: [Arc<Queue<K>>; CLASSES],
+}
+
+impl<K> Clone for Entry<K> {
+    fn clone(&self) -> Self {
+        Self { state: Arc::clone(&self.state), queues: self.queues.clone() }
+    }
+}
+
+/// What the threads of an engine share. None of it is touched per device.
+pub(crate) struct Shared<K, L> {
+    pub(crate) config: EngineConfig,
+    pub(crate) listener: L,
+    pub(crate) pool_count: AtomicUsize,
+    pools: RwLock<Vec<Entry<K>>>,
+}
+
+impl<K, L> Shared<K, L> {
+    pub(crate) fn pools_from(&self, index: usize) -> Vec<Entry<K>> {
+        self.pools.read().unwrap_or_else(PoisonError::into_inner).iter().skip(index).cloned().collect()
+    }
+}
+
+/// Sending threads and their pools. `K` is where keys come from, `L` who hears what became of shards.
+pub struct Engine<K: Keys, L: Listener> {
+    shared: Arc<Shared<K, L>>,
+    ports: Arc<[Arc<Port>]>,
+    outside: Outside,
+    threads: Vec<JoinHandle<()>>,
+    is_stopping: AtomicBool,
+}
+
+/// A shard that was not taken: the pool is full, or the engine shuts down.
+pub struct Refused<K, S>(pub ShardWork<K, S>);
+
+impl<K, S> std::fmt::Debug for Refused<K, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Refused").field(&self.0.id).finish()
+    }
+}
+
+impl<K: Keys, L: Listener> Engine<K, L> {
+    /// Starts the sending threads, without pools.
+    ///
+    /// # Errors
+    /// A number out of its bounds, no descriptors, or no threads to be had.
+    pub fn start(config: EngineConfig, outside: Outside, listener: L) -> Result<Self, Error> {
+        if !(1..=64).contains(&config.threads) {
+            return Err(Error::Bounds { what: "sending threads", bounds: "1 to 64" });
+        }
+        let count = config.threads;
+        let pools = RwLock::new(Vec::new());
+        let shared = Arc::new(Shared { config, listener, pool_count: AtomicUsize::new(0), pools });
+        let drivers: Vec<Driver> = (0..count)
+            .map(|_| Driver::new(shared.config.driver.clone()).map_err(Error::Thread))
+            .collect::<Result<_, _>>()?;
+        let ports: Arc<[Arc<Port>]> =
+            drivers.iter().map(|driver| Arc::new(Port::new(driver.waker()))).collect();
+        let mut engine =
+            Self { shared, ports, outside, threads: Vec::new(), is_stopping: AtomicBool::new(false) };
+        for (thread, driver) in drivers.into_iter().enumerate() {
+            let handle = engine.spawn(thread, driver)?;
+            engine.threads.push(handle);
+        }
+        Ok(engine)
+    }
+
+    fn spawn(&self, thread: usize, driver: Driver) -> Result<JoinHandle<()>, Error> {
+        let clock = Arc::clone(&self.outside.runtime.clock);
+        let connection = self.shared.config.connection.clone();
+        let port = Arc::clone(&self.ports[thread]);
+        let mut sender = Sender::new(thread, Arc::clone(&self.shared), port, Arc::clone(&clock), connection);
+        let run = move || {
+            let result = driver.run(&|| clock.monotonic().0, &mut sender);
+            if let Err(error) = result {
+                tracing::error!(thread, %error, "sending thread ended");
+            }
+            sender.finish();
+        };
+        std::thread::Builder::new().name(format!("push-{thread}")).spawn(run).map_err(Error::Thread)
+    }
+
+    /// Opens a pool, or finds the one with the same side, provider, environment, credential and topic or project.
+    ///
+    /// # Errors
+    /// A number of the configuration is out of its bounds, or the engine shuts down.
+    pub fn open<S: Side>(&self, target: Target<S>, config: PoolConfig) -> Result<Pool<S>, Error> {
+        config.check()?;
+        let mut pools = self.shared.pools.write().unwrap_or_else(PoisonError::into_inner);
+        if self.is_stopping.load(Ordering::Acquire) {
+            return Err(Error::Stopped);
+        }
+        let key = target.key();
+        if let Some(entry) = pools.iter().find(|entry| entry.state.key == key) {
+            return Ok(Pool::new(Arc::clone(&entry.state)));
+        }
+        let id = PoolId(pools.len() as u32);
+        let shelf = Arc::clone(&self.outside.shelf);
+        let state = Arc::new(PoolState::new(id, target, config, self.shared.config.threads, shelf));
+        pools.push(Entry {
+            state: Arc::clone(&state),
+            queues: std::array::from_fn(|_| Arc::new(Queue::new())),
+        });
+        self.shared.pool_count.store(pools.len(), Ordering::Release);
+        drop(pools);
+        self.keep(&state);
+        Ok(Pool::new(state))
+    }
+
+    fn keep(&self, state: &Arc<PoolState>) {
+        let keeper = Keeper {
+            pool: Arc::clone(state),
+            ports: Arc::clone(&self.ports),
+            runtime: self.outside.runtime.clone(),
+            resolver: Arc::clone(&self.outside.resolver),
+        };
+        let spawner = &self.outside.runtime.spawner;
+        spawner.spawn("push token", Box::pin(keeper.clone().keep_token()));
+        spawner.spawn("push connections", Box::pin(keeper.keep_connections()));
+    }
+
+    /// Hands over a shard. It comes back by [`Listener::done`], exactly once.
+    ///
+    /// # Errors
+    /// The pool has as many devices as it takes, or the engine shuts down: the shard is given back. A pool without
+    /// devices takes a shard of any size.
+    pub fn submit<S: Side>(&self, work: ShardWork<K, S>) -> Result<(), Refused<K, S>> {
+        let pools = self.shared.pools.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = pools.get(work.message.inner().pool.0 as usize) else { return Err(Refused(work)) };
+        let devices = work.keys.len();
+        let takes = |open: u32| {
+            let fits = open == 0 || open.saturating_add(devices) <= entry.state.config.devices_max;
+            fits.then(|| open + devices)
+        };
+        let counter = &entry.state.devices;
+        // Under the lock that `stop` takes: a shard is either refused or seen by the threads before they end.
+        if self.is_stopping.load(Ordering::Acquire)
+            || counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_err()
+        {
+            return Err(Refused(work));
+        }
+        let class = entry.state.class(work.is_doubtful);
+        entry.queues[class].push(Work::from(work), self.outside.runtime.clock.monotonic().0);
+        self.ports.iter().for_each(|port| port.feed());
+        Ok(())
+    }
+
+    /// How every pool stands.
+    pub fn status(&self) -> Vec<PoolStatus> {
+        let pools = self.shared.pools.read().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().map(|entry| entry.state.status()).collect()
+    }
+
+    /// Writes no more, hands back what was not written, and waits for answers this long. Returns at once; the threads
+    /// end by themselves, [`Engine::join`] waits for them.
+    pub fn stop(&self, within: Duration) {
+        let pools = self.shared.pools.write().unwrap_or_else(PoisonError::into_inner);
+        self.is_stopping.store(true, Ordering::Release);
+        for entry in pools.iter() {
+            entry.state.is_stopped.store(true, Ordering::Release);
+            entry.state.connection_wanted.notify_one();
+            entry.state.token_wanted.notify_one();
+        }
+        drop(pools);
+        let until = (self.outside.runtime.clock.monotonic() + within).0;
+        self.ports.iter().for_each(|port| port.order(Order::Stop { until }));
+    }
+
+    /// Waits for the threads to end, after [`Engine::stop`]. Every shard has come back then.
+    pub fn join(mut self) {
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("sending thread panicked");
+            }
+        }
+    }
+}
+
+impl<K: Keys, L: Listener> Drop for Engine<K, L> {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.stop(Duration::ZERO);
+            self.wait();
+        }
+    }
+}

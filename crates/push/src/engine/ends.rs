@@ -1,0 +1,252 @@
+//! The way back: what the end of a request means for its device, its connection, its pool and its launch.
+
+use std::sync::atomic::Ordering;
+
+use burst_h2::driver::{ConnectionEvent, ConnectionRef};
+use burst_h2::{Cause, ConnectionError, End, EndResult, Fields, Nanos};
+use model::{Outcome, Platform, Reason};
+
+use super::Listener;
+use super::lane::{Again, Stage};
+use super::sender::{Errand, Sender};
+use super::tag::Tag;
+use crate::again::{self, Next};
+use crate::verdict::{Effect, Fault, Verdict};
+use crate::work::{Keys, LaunchStop};
+use crate::{apns, fcm};
+
+/// The same alarm of a pool is told this often at most.
+const ALARM_EVERY: Nanos = 10_000_000_000;
+
+/// Something people should look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// Where.
+    pub pool: crate::PoolId,
+    /// In the provider's words.
+    pub reason: Reason,
+    /// Whose fault it is, when it stops a launch.
+    pub stops: Option<Fault>,
+}
+
+impl<K: Keys, L: Listener> Sender<K, L> {
+    #[inline]
+    pub(super) fn end_request(&mut self, connection: ConnectionRef, end: &End<'_>, now: Nanos) {
+        let tag = Tag::from_code(end.tag);
+        if let EndResult::Answered { status: 200, .. } = end.result
+            && let Some(Some(shard)) = self.shards.get_mut(usize::from(tag.slot))
+        {
+            shard.answer(tag.index, Outcome::ACCEPTED.with_resent(tag.attempt.is_resent()), now);
+            let is_done = shard.is_done();
+            if is_done {
+                self.report(tag.slot);
+            }
+            self.note_warm(connection);
+        } else {
+            self.end_otherwise(connection, tag, end, now);
+        }
+    }
+
+    /// An accepted request has shown that the connection works.
+    #[inline]
+    fn note_warm(&mut self, connection: ConnectionRef) {
+        if self.link(connection).is_some_and(|link| !link.is_warm) {
+            self.become_warm(connection);
+        }
+    }
+
+    #[cold]
+    fn become_warm(&mut self, connection: ConnectionRef) {
+        let Self { links, lanes, .. } = self;
+        let Some(Some(link)) = links.get_mut(connection.user as usize) else { return };
+        let lane = &lanes[link.lane as usize];
+        link.change(lane.share(), |link| link.is_warm = true);
+        lane.pool.failures.store(0, Ordering::Relaxed);
+    }
+
+    fn end_otherwise(&mut self, connection: ConnectionRef, tag: Tag, end: &End<'_>, now: Nanos) {
+        let Some(lane_at) = self.link(connection).map(|link| link.lane) else { return };
+        let verdict = match end.result {
+            EndResult::Answered { status, fields, body } => Some(self.judge(lane_at, status, fields, body)),
+            _ => None,
+        };
+        if let Some(verdict) = &verdict {
+            self.take_effect(connection, lane_at, tag, verdict, now);
+        }
+        if tag.slot == Tag::WARM_UP {
+            return self.end_warm_up(connection, lane_at, verdict);
+        }
+        let Some(Some(shard)) = self.shards.get_mut(usize::from(tag.slot)) else { return };
+        let next = match (&end.result, &verdict) {
+            (EndResult::NotProcessed(cause), _) => again::after_refusal(tag.attempt, *cause),
+            (EndResult::Unknown(cause), _) => {
+                again::after_silence(tag.attempt, *cause, shard.work.on_unknown)
+            }
+            (EndResult::Answered { .. }, Some(verdict)) => {
+                shard.note(tag.index, verdict);
+                again::after_answer(tag.attempt, verdict)
+            }
+            (EndResult::Answered { .. }, None) => return,
+        };
+        let has_answer = verdict.is_some();
+        self.proceed(connection, lane_at, tag, next, has_answer, now);
+    }
+
+    fn proceed(
+        &mut self,
+        connection: ConnectionRef,
+        lane_at: u32,
+        tag: Tag,
+        next: Next,
+        has_answer: bool,
+        now: Nanos,
+    ) {
+        let Some(Some(shard)) = self.shards.get_mut(usize::from(tag.slot)) else { return };
+        match next {
+            Next::Again(attempt) if shard.is_ending() => shard.leave(tag.index, attempt),
+            Next::Again(attempt) => {
+                let lane = &mut self.lanes[lane_at as usize];
+                lane.again.push_back(Again { tag: Tag { attempt, ..tag }, not_on: connection.user });
+                lane.has_news = true;
+            }
+            Next::Final(outcome) | Next::Stop(outcome, _) if has_answer => {
+                shard.answer(tag.index, outcome, now)
+            }
+            Next::Final(outcome) | Next::Stop(outcome, _) => shard.finish(tag.index, outcome),
+        }
+        if let Next::Stop(outcome, fault) = next {
+            self.stop_launch(tag.slot, lane_at, LaunchStop { fault, reason: outcome.reason() }, now);
+        }
+        if self.shards[usize::from(tag.slot)].as_ref().is_some_and(|shard| shard.is_done()) {
+            self.report(tag.slot);
+        }
+    }
+
+    fn judge(&self, lane_at: u32, status: u16, fields: &Fields, body: &[u8]) -> Verdict {
+        match self.lanes[lane_at as usize].pool.platform {
+            Platform::Apns => apns::answer::judge(status, body),
+            Platform::Fcm => fcm::answer::judge(status, body, fields.get("retry-after"), self.clock.now()),
+        }
+    }
+
+    /// What an answer means beyond its device.
+    fn take_effect(
+        &mut self,
+        connection: ConnectionRef,
+        lane_at: u32,
+        tag: Tag,
+        verdict: &Verdict,
+        now: Nanos,
+    ) {
+        let lane = &self.lanes[lane_at as usize];
+        match verdict.effect {
+            Effect::None | Effect::StopLaunch(_) => {}
+            Effect::RenewToken { closes_connection } => {
+                lane.refuse_token(tag);
+                if closes_connection {
+                    self.errands.push(Errand::Drain(connection));
+                }
+            }
+            Effect::Reconnect | Effect::ReplaceConnection => self.errands.push(Errand::Drain(connection)),
+            Effect::KeepToken | Effect::Alarm => self.alarm(lane_at, verdict.outcome.reason(), None, now),
+            Effect::PauseQuota(pause) => {
+                lane.pool.paused_until.fetch_max(now + pause.as_nanos() as u64, Ordering::Relaxed);
+                if let Some(Some(shard)) = self.shards.get_mut(usize::from(tag.slot)) {
+                    shard.note_pause(pause);
+                }
+            }
+        }
+    }
+
+    /// A fault that every device would meet: the launch is stopped, for all threads.
+    pub(super) fn stop_launch(&mut self, slot: u16, lane_at: u32, stop: LaunchStop, now: Nanos) {
+        let Some(Some(shard)) = self.shards.get_mut(usize::from(slot)) else { return };
+        shard.work.gate.stop();
+        shard.note_stop(stop);
+        // The sweep of this and of every other thread finds the gate stopped.
+        self.next_sweep = now;
+        self.alarm(lane_at, stop.reason, Some(stop.fault), now);
+    }
+
+    pub(super) fn alarm(&mut self, lane_at: u32, reason: Reason, stops: Option<Fault>, now: Nanos) {
+        let pool = &self.lanes[lane_at as usize].pool;
+        let id = pool.id;
+        self.alarms.retain(|(.., until)| now < *until);
+        if self.alarms.iter().any(|(pool, known, _)| (*pool, *known) == (id, reason)) {
+            return;
+        }
+        self.alarms.push((id, reason, now + ALARM_EVERY));
+        pool.note_error(reason);
+        self.shared.listener.alarm(Alarm { pool: id, reason, stops });
+    }
+
+    /// The answer to the request that warms a connection. A refusal of the key or of the message would be the canary's
+    /// fault, not the connection's: it works.
+    fn end_warm_up(&mut self, connection: ConnectionRef, lane_at: u32, verdict: Option<Verdict>) {
+        let Some(verdict) = verdict else { return };
+        let is_of_canary = matches!(verdict.effect, Effect::None | Effect::Alarm);
+        if is_of_canary && !verdict.outcome.is_transient() {
+            self.become_warm(connection);
+        } else {
+            self.lanes[lane_at as usize].pool.note_error(verdict.outcome.reason());
+        }
+    }
+
+    pub(super) fn connection_event(&mut self, connection: ConnectionRef, event: ConnectionEvent<'_>) {
+        let Self { links, lanes, .. } = self;
+        let Some(Some(link)) = links.get_mut(connection.user as usize) else { return };
+        let lane = &mut lanes[link.lane as usize];
+        match event {
+            ConnectionEvent::Ready { stream_limit } => {
+                link.stream_limit = stream_limit;
+                link.enter(Stage::Ready, lane.share());
+                lane.pool.connection_wanted.notify_one();
+                self.errands.push(Errand::Ask(connection));
+                if lane.pool.config.warms_up && lane.pool.platform == Platform::Apns {
+                    self.errands.push(Errand::Ping(connection));
+                }
+            }
+            ConnectionEvent::StreamLimit(limit) => {
+                link.change(lane.share(), |link| link.stream_limit = limit);
+                self.errands.push(Errand::Ask(connection));
+            }
+            ConnectionEvent::Draining { debug_data, .. } => {
+                link.enter(Stage::Draining, lane.share());
+                lane.has_news = true;
+                lane.pool.connection_wanted.notify_one();
+                let reason = apns::answer::goodbye(debug_data);
+                if lane.pool.platform == Platform::Apns
+                    && let Some(reason) = reason
+                {
+                    lane.pool.note_error(reason);
+                }
+            }
+            ConnectionEvent::Pong { .. } => {
+                let is_of_apns = lane.pool.platform == Platform::Apns;
+                if is_of_apns && !link.is_warm {
+                    self.become_warm(connection);
+                }
+            }
+            ConnectionEvent::Closed { error } => self.forget_link(connection, &error),
+            _ => {}
+        }
+    }
+
+    fn forget_link(&mut self, connection: ConnectionRef, error: &ConnectionError) {
+        let Some(link) = self.links[connection.user as usize].take() else { return };
+        self.free_links.push(connection.user);
+        let lane = &mut self.lanes[link.lane as usize];
+        link.leave(lane.share());
+        lane.links.retain(|known| *known != connection);
+        lane.pool.closed.fetch_add(1, Ordering::Relaxed);
+        if !matches!(error, ConnectionError::Local) {
+            lane.pool.note_error(super::keeper::describe(error));
+        }
+        if !link.is_warm && error.cause() != Cause::Local {
+            // It never showed that it works: the next ones wait longer and longer.
+            lane.pool.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        lane.has_news = true;
+        lane.pool.connection_wanted.notify_one();
+    }
+}

@@ -1,0 +1,210 @@
+//! A thread's part of a pool, for one kind of keys: its connections and the devices that wait for one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use burst_h2::driver::ConnectionRef;
+use burst_h2::{Nanos, Template};
+use model::Platform;
+
+use super::queue::Queue;
+use super::tag::Tag;
+use crate::fcm;
+use crate::group_message::with_token;
+use crate::pool::{PoolState, Share};
+use crate::token::Token;
+
+/// A device to be sent again, on another connection if there is one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Again {
+    pub(crate) tag: Tag,
+    /// The connection that did not do.
+    pub(crate) not_on: u64,
+}
+
+pub(crate) struct Lane<K> {
+    pub(crate) pool: Arc<PoolState>,
+    pub(crate) queue: Arc<Queue<K>>,
+    thread: usize,
+    class: usize,
+    /// Connections opening, open or draining.
+    pub(crate) links: Vec<ConnectionRef>,
+    /// Slots of shards with devices for which nothing was started, the one being walked first.
+    pub(crate) walking: VecDeque<u16>,
+    pub(crate) again: VecDeque<Again>,
+    /// The token in use and its generation.
+    token: Option<(u64, Token)>,
+    warm_up: Option<(u64, Template)>,
+    /// Since when no connection has taken requests.
+    pub(crate) unready_since: Option<Nanos>,
+    /// Since when there has been no usable token.
+    pub(crate) tokenless_since: Option<Nanos>,
+    /// Something came up that its connections should be asked about.
+    pub(crate) has_news: bool,
+}
+
+impl<K> Lane<K> {
+    pub(crate) fn new(pool: Arc<PoolState>, queue: Arc<Queue<K>>, thread: usize, class: usize) -> Self {
+        Self {
+            pool,
+            queue,
+            thread,
+            class,
+            links: Vec::new(),
+            walking: VecDeque::new(),
+            again: VecDeque::new(),
+            token: None,
+            warm_up: None,
+            unready_since: None,
+            tokenless_since: None,
+            has_news: false,
+        }
+    }
+
+    pub(crate) fn share(&self) -> &Share {
+        &self.pool.shares[self.thread][self.class]
+    }
+
+    #[inline]
+    pub(crate) fn ready(&self) -> u32 {
+        self.share().ready.load(Ordering::Relaxed)
+    }
+
+    /// Whether requests may be started now, as far as token and quota are concerned. Takes up a new token.
+    #[inline]
+    pub(crate) fn may_start(&mut self, now: Nanos) -> bool {
+        if !self.pool.tokens.is_usable() || self.pool.is_paused(now) {
+            return false;
+        }
+        let is_current =
+            self.token.as_ref().is_some_and(|(known, _)| *known == self.pool.tokens.generation());
+        is_current || self.take_token()
+    }
+
+    #[cold]
+    fn take_token(&mut self) -> bool {
+        self.token = self.pool.tokens.current();
+        self.token.is_some()
+    }
+
+    /// The token in use and its generation; there is one once [`Lane::may_start`] has said so.
+    #[inline]
+    pub(crate) fn token(&self) -> Option<&(u64, Token)> {
+        self.token.as_ref()
+    }
+
+    /// The provider refused the token that a request with this tag carried. Whether that is the one in use.
+    pub(crate) fn refuse_token(&self, tag: Tag) -> bool {
+        let in_use = self.token.as_ref().filter(|(generation, _)| *generation as u8 == tag.token);
+        if let Some((generation, _)) = in_use {
+            self.pool.tokens.refuse(*generation);
+            self.pool.token_wanted.notify_one();
+        }
+        in_use.is_some()
+    }
+
+    /// Whether connections of this lane are warmed by a request.
+    pub(crate) fn warms_by_request(&self) -> bool {
+        self.pool.config.warms_up && self.pool.platform == Platform::Fcm
+    }
+
+    /// The template of the request that warms a connection.
+    pub(crate) fn warm_up(&mut self) -> Option<&Template> {
+        let (generation, token) = self.token.as_ref()?;
+        if self.warm_up.as_ref().is_none_or(|(known, _)| known != generation) {
+            let fields = fcm::template::fields(&self.pool.authority, &self.pool.app);
+            self.warm_up = Some((*generation, with_token(fields, token).ok()?));
+        }
+        self.warm_up.as_ref().map(|(_, template)| template)
+    }
+
+    /// The next device to send again over this connection: one that did not fail there, unless there is no other.
+    pub(crate) fn next_again(&mut self, connection: ConnectionRef) -> Option<Again> {
+        // Looking further would cost each connection the same look again and again.
+        const LOOK: usize = 32;
+        let is_only = self.ready() <= 1;
+        let fits = |again: &Again| is_only || again.not_on != connection.user;
+        let place = self.again.iter().take(LOOK).position(fits)?;
+        self.again.remove(place)
+    }
+
+    /// Whether devices wait for a connection of this lane.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.walking.is_empty() || !self.again.is_empty()
+    }
+}
+
+/// A connection, as its lane knows it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) connection: ConnectionRef,
+    pub(crate) lane: u32,
+    pub(crate) stage: Stage,
+    pub(crate) is_warm: bool,
+    /// No request to warm it before this moment.
+    pub(crate) warm_up_at: Nanos,
+    pub(crate) stream_limit: u32,
+    /// When it last had a request or a PING.
+    pub(crate) used_at: Nanos,
+    /// The shard whose requests were last put into it: its slot and permit epoch.
+    pub(crate) wrote: Option<(u16, u64)>,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Opening,
+    Ready,
+    Draining,
+}
+
+impl Link {
+    pub(crate) fn new(connection: ConnectionRef, lane: u32, now: Nanos) -> Self {
+        Self {
+            connection,
+            lane,
+            stage: Stage::Opening,
+            is_warm: false,
+            warm_up_at: 0,
+            stream_limit: 0,
+            used_at: now,
+            wrote: None,
+        }
+    }
+
+    /// Moves on to another stage; the counts of its share follow.
+    pub(crate) fn enter(&mut self, stage: Stage, share: &Share) {
+        self.change(share, |link| link.stage = stage);
+    }
+
+    /// Changes it in a way that counts.
+    pub(crate) fn change(&mut self, share: &Share, change: impl FnOnce(&mut Link)) {
+        self.leave(share);
+        change(self);
+        self.count(share, |counter, by| counter.fetch_add(by, Ordering::Relaxed));
+    }
+
+    /// Takes it out of the counts.
+    pub(crate) fn leave(&self, share: &Share) {
+        self.count(share, |counter, by| counter.fetch_sub(by, Ordering::Relaxed));
+    }
+
+    fn count(&self, share: &Share, change: impl Fn(&AtomicU32, u32) -> u32) {
+        match self.stage {
+            Stage::Opening => {
+                change(&share.alive, 1);
+                change(&share.opening, 1);
+            }
+            Stage::Ready => {
+                change(&share.alive, 1);
+                change(&share.ready, 1);
+                change(&share.streams, self.stream_limit);
+                change(&share.warm, u32::from(self.is_warm));
+            }
+            Stage::Draining => {
+                change(&share.draining, 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Connections: how many, warm, replaced, refused; and what is kept apart.
+
+use std::time::Duration;
+
+use model::runtime::SeededRandomness;
+use model::{Class, Platform, Reason};
+use provider_sim::Config;
+use provider_sim::config::Goaway;
+use push::{Endpoint, EngineConfig, PoolConfig, Rehearsal, Target};
+
+use crate::rig::{APP, Rig, pool_config};
+
+#[test]
+fn a_pool_opens_and_warms_its_connections_before_anything_is_sent() {
+    for config in [Config::apns(), Config::fcm()] {
+        let streams = if config.provider == Platform::Apns { 1 } else { 100 };
+        let engine = EngineConfig { threads: 2, ..EngineConfig::default() };
+        let rig = Rig::with(config.clone(), pool_config(config.provider, 5), engine);
+        let status = rig.until(|status| status.warm == 5 && status.streams_total == 5 * streams);
+        assert_eq!((status.wanted, status.connections, status.ready), (5, 5, 5));
+        assert!(status.has_token);
+        assert_eq!(rig.simulator.report().unwrap().received, 0);
+    }
+}
+
+#[test]
+fn closed_connections_are_replaced() {
+    let mut config = Config::apns();
+    config.faults.goaway = Goaway { after: Some(Duration::from_millis(100)), ..Goaway::default() };
+    let rig = Rig::new(config, 3);
+    rig.until(|status| status.closed >= 9);
+    let accounts = rig.send(1_000, 100);
+    assert_eq!((accounts.accepted(), accounts.resent()), (1_000, 0));
+}
+
+#[test]
+fn doubtful_keys_have_connections_of_their_own() {
+    let pool = PoolConfig { doubtful_connections: 1, ..pool_config(Platform::Apns, 1) };
+    let rig = Rig::with(Config::apns(), pool, EngineConfig::default());
+    rig.until(|status| status.warm == 2);
+    let gate = rig.open_gate();
+    let mut doubtful = rig.shard(&gate, 0, 500);
+    doubtful.is_doubtful = true;
+    rig.engine.submit(doubtful).unwrap();
+    let accounts = rig.wait(1);
+    assert_eq!(accounts.accepted(), 500);
+    // The valid requests of the doubtful connection have widened its limit and not the other's.
+    let status = rig.pool.status();
+    assert_eq!(status.streams_total, 1_000 + 1);
+}
+
+#[test]
+fn nobody_there_ends_as_not_sent() {
+    let simulator = provider_sim::start(Config::apns()).unwrap();
+    let ca = simulator.ca_pem().as_bytes().to_vec();
+    let closed_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let engine = EngineConfig { no_connection_within: Duration::from_millis(300), ..EngineConfig::default() };
+    let rig = Rig::on(simulator, Platform::Apns, closed_port, ca, pool_config(Platform::Apns, 2), engine);
+    let accounts = rig.send(1_000, 500);
+    assert_eq!(accounts.count(Class::NotSent, Reason::NoConnection), 1_000);
+    assert!(rig.pool.status().last_error.is_some());
+}
+
+#[test]
+fn a_simulator_with_another_authority_is_not_trusted() {
+    let (simulator, other) =
+        (provider_sim::start(Config::apns()).unwrap(), provider_sim::start(Config::apns()).unwrap());
+    let ca = other.ca_pem().as_bytes().to_vec();
+    let port = simulator.address().port();
+    let rig =
+        Rig::on(simulator, Platform::Apns, port, ca, pool_config(Platform::Apns, 1), EngineConfig::default());
+    let status = rig.until(|status| status.last_error.is_some() && status.closed > 0);
+    assert_eq!(status.ready, 0);
+    assert!(status.last_error.unwrap().contains("tls failed"));
+}
+
+#[test]
+fn the_same_target_is_the_same_pool_and_another_side_is_another() {
+    let rig = Rig::new(Config::apns(), 1);
+    let randomness = SeededRandomness::new(1);
+    let rehearsal = || {
+        let endpoint = Endpoint { host: "127.0.0.1".into(), port: rig.simulator.address().port() };
+        let ca = rig.simulator.ca_pem().as_bytes().to_vec();
+        Target::<Rehearsal>::rehearsal(Platform::Apns, APP, endpoint, ca, &randomness).unwrap()
+    };
+    let config = pool_config(Platform::Apns, 1);
+    let one = rig.engine.open(rehearsal(), config.clone()).unwrap();
+    let two = rig.engine.open(rehearsal(), config).unwrap();
+    assert_eq!(one.id(), two.id());
+    assert_ne!(one.id(), rig.pool.id());
+    let sides: Vec<_> = rig.engine.status().iter().map(|status| status.side).collect();
+    assert_eq!(sides, ["live", "rehearsal"]);
+}
+
+#[test]
+fn a_pool_takes_no_more_devices_than_it_should() {
+    let pool = PoolConfig { devices_max: 1_500, ..pool_config(Platform::Apns, 1) };
+    let rig = Rig::with(Config::apns(), pool, EngineConfig::default());
+    // Without permission nothing leaves, so the pool stays as full as it is.
+    let gate = push::LaunchGate::new(rig.clock.monotonic() + Duration::from_secs(600));
+    rig.engine.submit(rig.shard(&gate, 0, 1_000)).unwrap();
+    assert_eq!(rig.pool.free_devices(), 500);
+    let refused = rig.engine.submit(rig.shard(&gate, 1_000, 1_000)).unwrap_err();
+    assert_eq!(refused.0.id, 1_000);
+    gate.permit(rig.clock.monotonic() + Duration::from_secs(600));
+    assert_eq!(rig.wait(1).accepted(), 1_000);
+    assert_eq!(rig.pool.free_devices(), 1_500);
+}

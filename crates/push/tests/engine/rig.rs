@@ -1,0 +1,374 @@
+//! A simulator, an engine and made-up devices; and the two accounts of what happened, compared.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use model::runtime::{BoxFuture, Clock, Runtime, SeededRandomness, Spawner, mix};
+use model::{Class, Content, LaunchId, Monotonic, OnUnknown, Outcome, Platform, Reason, Timestamp, Variant};
+use provider_sim::{Fingerprint, Simulator};
+use push::{
+    Alarm, Credential, Endpoint, Engine, EngineConfig, GroupMessage, Installation, Key, KeyBuf, Keys,
+    LaunchGate, Listener, Live, Outside, Pool, PoolConfig, PoolStatus, ShardDone, ShardWork, Target, Trust,
+};
+
+/// Nothing in a test takes this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const APP: &str = "org.example.app";
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub(crate) struct RealClock(Instant);
+
+impl RealClock {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "tests and benchmarks against real sockets need the real clock"
+    )]
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for RealClock {
+    #[allow(clippy::disallowed_methods, reason = "this is the clock that others take as an argument")]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        Timestamp(since.as_micros() as u64)
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        Monotonic(self.0.elapsed().as_nanos() as u64)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the clock that others take as an argument")]
+    fn sleep(&self, duration: Duration) -> BoxFuture {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+#[derive(Debug)]
+struct TokioSpawner(tokio::runtime::Runtime);
+
+impl Spawner for TokioSpawner {
+    fn spawn(&self, _name: &'static str, task: BoxFuture) {
+        drop(self.0.spawn(task));
+    }
+}
+
+pub(crate) fn runtime() -> Runtime {
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    Runtime {
+        clock: Arc::new(RealClock::new()),
+        randomness: Arc::new(SeededRandomness::new(7)),
+        spawner: Arc::new(TokioSpawner(tokio)),
+    }
+}
+
+/// Devices whose keys follow from their numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MadeUp {
+    pub(crate) platform: Platform,
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    /// Every tenth key cannot be sent.
+    pub(crate) has_unusable: bool,
+}
+
+impl MadeUp {
+    /// The key of the device with this number, as the simulator will know it.
+    pub(crate) fn fingerprint(platform: Platform, number: u32) -> Fingerprint {
+        let keys = MadeUp { platform, first: number, count: 1, has_unusable: false };
+        let mut room = [0; 256];
+        Fingerprint::of_bytes(keys.write(0, &mut room))
+    }
+
+    fn write<'a>(&self, index: u32, room: &'a mut [u8]) -> &'a [u8] {
+        let number = u64::from(self.first + index);
+        match self.platform {
+            Platform::Apns => {
+                for (place, word) in room[..32].as_chunks_mut::<8>().0.iter_mut().zip(0..) {
+                    *place = mix(number * 4 + word).to_be_bytes();
+                }
+                &room[..32]
+            }
+            Platform::Fcm if number % 5 == 4 => text(number, &mut room[..22]),
+            Platform::Fcm => {
+                let token = text(number, &mut room[..163]);
+                token[22] = b':';
+                token
+            }
+        }
+    }
+}
+
+/// Base64url text that starts with the number and so is unique.
+fn text(number: u64, room: &mut [u8]) -> &mut [u8] {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    room.fill(b'x');
+    for (place, shift) in room[..11].iter_mut().zip((0..).step_by(6)) {
+        *place = ALPHABET[(mix(number) >> shift) as usize & 63];
+    }
+    room
+}
+
+impl Keys for MadeUp {
+    fn len(&self) -> u32 {
+        self.count
+    }
+
+    fn key<'a>(&'a self, index: u32, room: &'a mut KeyBuf) -> Key<'a> {
+        if self.has_unusable && index % 10 == 9 {
+            return Key::Unusable;
+        }
+        let key = self.write(index, room.bytes());
+        match (self.platform, key.len()) {
+            (Platform::Apns, _) => Key::Apns(key),
+            (Platform::Fcm, 22) => Key::FcmFid(key),
+            (Platform::Fcm, _) => Key::FcmToken(key),
+        }
+    }
+
+    fn ordinal(&self, index: u32) -> u64 {
+        u64::from(self.first + index)
+    }
+}
+
+/// Passes on what it hears.
+pub(crate) struct Ear {
+    done: Mutex<Sender<ShardDone>>,
+    pub(crate) alarms: Arc<Mutex<Vec<Alarm>>>,
+}
+
+impl Listener for Ear {
+    fn done(&self, shard: ShardDone) {
+        // The test may be over already.
+        let _ = self.done.lock().unwrap().send(shard);
+    }
+
+    fn alarm(&self, alarm: Alarm) {
+        self.alarms.lock().unwrap().push(alarm);
+    }
+}
+
+pub(crate) struct Rig {
+    pub(crate) engine: Engine<MadeUp, Ear>,
+    pub(crate) pool: Pool<Live>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) alarms: Arc<Mutex<Vec<Alarm>>>,
+    done: Receiver<ShardDone>,
+    // Behind the engine: it outlives the engine's connections.
+    pub(crate) simulator: Simulator,
+}
+
+/// What the engine says, and what the simulator says, by device number.
+pub(crate) struct Accounts {
+    pub(crate) shards: Vec<ShardDone>,
+    pub(crate) outcomes: BTreeMap<u32, Outcome>,
+}
+
+pub(crate) fn message() -> (message::ApnsMessage, message::FcmMessage) {
+    let body = "The match starts in five minutes. Are you watching? Tap to see who plays and where.";
+    let variant = Variant { title: "Fanfare".into(), body: body.into(), ..Variant::default() };
+    let content = Content { variants: BTreeMap::from([("en".into(), variant)]), fallback: "en".into() };
+    let context = message::compose::Context {
+        collapse_id: message::compose::collapse_id(LaunchId(1)),
+        not_after: Timestamp::from_secs(4_000_000_000),
+        now: Timestamp::from_secs(3_999_996_400),
+    };
+    let composed = message::compose(&content, "en", &context).unwrap();
+    (composed.apns, composed.fcm)
+}
+
+/// Opens quickly, retries quickly: the tests' network is a loopback.
+pub(crate) fn pool_config(platform: Platform, connections: u32) -> PoolConfig {
+    PoolConfig {
+        open_spacing: Duration::ZERO,
+        opening_max: 64,
+        back_off_min: Duration::from_millis(20),
+        back_off_max: Duration::from_millis(200),
+        doubtful_connections: 0,
+        devices_max: u32::MAX,
+        ..PoolConfig::new(platform, connections)
+    }
+}
+
+impl Rig {
+    pub(crate) fn new(simulator: provider_sim::Config, connections: u32) -> Self {
+        let pool = pool_config(simulator.provider, connections);
+        Self::with(simulator, pool, EngineConfig::default())
+    }
+
+    pub(crate) fn with(simulator: provider_sim::Config, pool: PoolConfig, engine: EngineConfig) -> Self {
+        let platform = simulator.provider;
+        let simulator = provider_sim::start(simulator).unwrap();
+        let port = simulator.address().port();
+        let ca = simulator.ca_pem().as_bytes().to_vec();
+        Self::on(simulator, platform, port, ca, pool, engine)
+    }
+
+    /// With another port or another authority than the simulator's.
+    pub(crate) fn on(
+        simulator: Simulator,
+        platform: Platform,
+        port: u16,
+        ca: Vec<u8>,
+        pool: PoolConfig,
+        engine: EngineConfig,
+    ) -> Self {
+        let runtime = runtime();
+        let clock = Arc::clone(&runtime.clock);
+        let (sender, done) = channel();
+        let alarms = Arc::default();
+        let ear = Ear { done: Mutex::new(sender), alarms: Arc::clone(&alarms) };
+        let endpoint = Endpoint { host: "127.0.0.1".into(), port };
+        let target = Target::live(
+            Installation::Simulated,
+            platform,
+            APP,
+            endpoint,
+            &Trust::Simulator(ca),
+            &Credential::ThrowAway,
+            &*runtime.randomness,
+        );
+        let engine = Engine::start(engine, Outside::new(runtime), ear).unwrap();
+        let pool = engine.open(target.unwrap(), pool).unwrap();
+        Self { engine, pool, clock, alarms, done, simulator }
+    }
+
+    pub(crate) fn platform(&self) -> Platform {
+        self.pool.status().platform
+    }
+
+    pub(crate) fn group_message(&self, launch: u128) -> GroupMessage<Live> {
+        let (apns, fcm) = message();
+        match self.platform() {
+            Platform::Apns => self.pool.apns_message(LaunchId(launch << 64), &apns).unwrap(),
+            Platform::Fcm => self.pool.fcm_message(&fcm, 3_600).unwrap(),
+        }
+    }
+
+    /// A gate that lets everything pass for ten minutes.
+    pub(crate) fn open_gate(&self) -> LaunchGate<Live> {
+        let gate = LaunchGate::new(self.clock.monotonic() + Duration::from_secs(600));
+        gate.permit(self.clock.monotonic() + Duration::from_secs(600));
+        gate
+    }
+
+    /// A shard of the devices with these numbers. Its id is the first of them.
+    pub(crate) fn shard(&self, gate: &LaunchGate<Live>, first: u32, count: u32) -> ShardWork<MadeUp, Live> {
+        ShardWork {
+            id: u64::from(first),
+            message: self.group_message(1),
+            keys: MadeUp { platform: self.platform(), first, count, has_unusable: false },
+            launch: gate.clone(),
+            lease_until: Arc::new(AtomicU64::new(u64::MAX)),
+            is_taken_over: false,
+            is_doubtful: false,
+            on_unknown: OnUnknown::ResendOnce,
+            pressed: self.clock.monotonic(),
+        }
+    }
+
+    /// Submits devices 0 to `devices` in shards, after `change` of each, and does not wait.
+    pub(crate) fn submit(
+        &self,
+        gate: &LaunchGate<Live>,
+        devices: u32,
+        size: u32,
+        change: impl Fn(&mut ShardWork<MadeUp, Live>),
+    ) -> usize {
+        let message = self.group_message(1);
+        let starts = (0..devices).step_by(size as usize);
+        starts
+            .map(|first| {
+                let mut shard = self.shard(gate, first, size.min(devices - first));
+                shard.message = message.clone();
+                change(&mut shard);
+                self.engine.submit(shard).unwrap();
+            })
+            .count()
+    }
+
+    pub(crate) fn wait(&self, shards: usize) -> Accounts {
+        let shards: Vec<_> = (0..shards).map(|_| self.done.recv_timeout(PATIENCE).unwrap()).collect();
+        let mut outcomes = BTreeMap::new();
+        for shard in &shards {
+            for (number, outcome) in (shard.id as u32..).zip(&shard.outcomes) {
+                assert!(outcomes.insert(number, *outcome).is_none(), "a device came back twice");
+            }
+        }
+        Accounts { shards, outcomes }
+    }
+
+    /// Submits devices 0 to `devices` and waits until all have come back.
+    pub(crate) fn send(&self, devices: u32, size: u32) -> Accounts {
+        let shards = self.submit(&self.open_gate(), devices, size, |_| {});
+        self.wait(shards)
+    }
+
+    /// Waits until the pool stands as wanted.
+    pub(crate) fn until(&self, is_wanted: impl Fn(&PoolStatus) -> bool) -> PoolStatus {
+        let start = self.clock.monotonic();
+        loop {
+            let status = self.pool.status();
+            if is_wanted(&status) {
+                return status;
+            }
+            assert!(self.clock.monotonic().since(start) < PATIENCE, "never came to it: {status:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Compares the accounts device by device: what always holds, whatever went wrong.
+    pub(crate) fn compare(&self, accounts: &Accounts) {
+        let platform = self.platform();
+        let keys: HashMap<_, _> =
+            self.simulator.keys().unwrap().into_iter().map(|key| (key.key, key)).collect();
+        for (number, outcome) in &accounts.outcomes {
+            let (processed, accepted) = keys
+                .get(&MadeUp::fingerprint(platform, *number))
+                .map_or((0, 0), |key| (key.processed, key.accepted));
+            let told = format!("device {number}: {outcome:?}, processed {processed}, accepted {accepted}");
+            assert!(processed < 2 || outcome.is_resent(), "twice and not marked: {told}");
+            assert!(processed <= 2, "more than twice: {told}");
+            match outcome.class() {
+                Class::Accepted => assert!(accepted >= 1, "{told}"),
+                Class::Rejected => assert!(accepted == 0 || outcome.is_resent(), "{told}"),
+                Class::NotSent | Class::Expired | Class::Suppressed => assert_eq!(processed, 0, "{told}"),
+                Class::Unknown => {}
+            }
+        }
+        let strangers = keys.len().saturating_sub(accounts.outcomes.len());
+        assert_eq!(strangers, 0, "keys that nobody submitted");
+    }
+}
+
+impl Accounts {
+    pub(crate) fn count(&self, class: Class, reason: Reason) -> usize {
+        let is_it = |outcome: &&Outcome| (outcome.class(), outcome.reason()) == (class, reason);
+        self.outcomes.values().filter(is_it).count()
+    }
+
+    pub(crate) fn class(&self, class: Class) -> usize {
+        self.outcomes.values().filter(|outcome| outcome.class() == class).count()
+    }
+
+    pub(crate) fn accepted(&self) -> usize {
+        self.class(Class::Accepted)
+    }
+
+    pub(crate) fn resent(&self) -> usize {
+        self.outcomes.values().filter(|outcome| outcome.is_resent()).count()
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.shards.iter().map(|shard| shard.open.len()).sum()
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.shards.iter().map(|shard| u64::from(shard.requests)).sum()
+    }
+}

@@ -1,0 +1,118 @@
+//! Readiness: the worker holds what somebody is about to launch, and says so twice a second.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use backend::rows::fleet::{self, Heartbeat};
+use backend::rows::launch;
+use model::{Digest, Timestamp};
+use push::Side;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::Worker;
+use crate::error::Result;
+use crate::launches::lock;
+
+/// What a worker says of itself, for the process it runs in. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Handle(Arc<Mutex<Option<Heartbeat>>>);
+
+impl Handle {
+    /// The last heartbeat that was written; none before the first.
+    pub fn heartbeat(&self) -> Option<Heartbeat> {
+        lock(&self.0).clone()
+    }
+
+    /// Whether the worker can send `snapshot` at once.
+    pub fn is_ready(&self, snapshot: Digest, now: Timestamp) -> bool {
+        lock(&self.0).as_ref().is_some_and(|heartbeat| heartbeat.is_ready(snapshot, now))
+    }
+
+    fn set(&self, heartbeat: Heartbeat) {
+        *lock(&self.0) = Some(heartbeat);
+    }
+}
+
+impl<S: Side> Worker<S> {
+    /// Keeps what is wanted, drops what is not, and writes heartbeats until `shutdown`.
+    pub(crate) async fn keep_ready(self: &Arc<Self>, shutdown: &CancellationToken) {
+        let mut was_failing = false;
+        loop {
+            let result = self.look_and_beat().await;
+            if let Err(failure) = &result
+                && !was_failing
+            {
+                warn!(error = failure as &dyn std::error::Error, "heartbeat failed");
+            }
+            was_failing = result.is_err();
+            if !self.rest(self.config.heartbeat_every, shutdown).await {
+                return;
+            }
+        }
+    }
+
+    async fn look_and_beat(self: &Arc<Self>) -> Result<()> {
+        let store = &*self.backend.store;
+        let (wanted, open) = futures::try_join!(fleet::wanted(store), launch::open(store))?;
+        let mut snapshots: BTreeSet<Digest> = wanted.into_iter().map(|wanted| wanted.snapshot).collect();
+        for &id in &open {
+            if let Some(active) = self.active(id).await? {
+                snapshots.insert(active.launch.snapshot);
+            }
+        }
+        snapshots.extend(self.drop_closed(&open));
+        self.snapshots.keep_only(&snapshots);
+        snapshots.iter().for_each(|digest| self.want(*digest));
+        let heartbeat = self.heartbeat();
+        store.write(vec![fleet::put_heartbeat(&heartbeat)]).await?;
+        self.handle.set(heartbeat);
+        Ok(())
+    }
+
+    /// Forgets launches that are over and of which nothing is held; the snapshots of those that are kept.
+    fn drop_closed(self: &Arc<Self>, open: &[model::LaunchId]) -> Vec<Digest> {
+        let mut kept = Vec::new();
+        for active in self.launches.all() {
+            let is_open = open.contains(&active.id());
+            let is_idle = active.in_flight.load(Ordering::Relaxed) == 0;
+            let is_quiet = self.monotonic().since(active.counted().changed_at) >= self.config.prune_after;
+            if is_idle && (is_quiet || !is_open) {
+                self.prune(&active);
+            }
+            if is_idle && is_quiet && !is_open {
+                self.launches.drop(active.id());
+            } else {
+                kept.push(active.launch.snapshot);
+            }
+        }
+        kept
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        let pool = |pool: &push::Pool<S>| {
+            let status = pool.status();
+            fleet::Pool {
+                platform: status.platform,
+                app: status.app,
+                connections: status.wanted,
+                warm: status.warm,
+                last_error: status.last_error.unwrap_or_default(),
+            }
+        };
+        let mut pools: Vec<fleet::Pool> = self.pools.values().map(pool).collect();
+        pools.sort_by(|one, two| (one.platform, &one.app).cmp(&(two.platform, &two.app)));
+        Heartbeat {
+            worker: self.config.name.clone(),
+            at: self.now(),
+            started_at: self.started_at,
+            version: self.config.version.clone(),
+            snapshots: self.snapshots.ready(),
+            failed: self.snapshots.failed(),
+            pools,
+            resident_bytes: self.machine.resident_bytes(),
+            clock_error_us: self.machine.clock_error().as_micros() as u64,
+        }
+    }
+}

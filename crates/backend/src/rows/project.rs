@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Versioned, encode, read};
 use crate::error::Result;
-use crate::store::{Expect, Key, Store, Write, query_all};
+use crate::store::{Expect, Key, Row, Store, Write, query_all};
 
 /// The window in which a quota counts.
 pub const QUOTA_WINDOW: Duration = Duration::from_secs(60);
@@ -73,6 +73,11 @@ pub fn key(platform: Platform, app: &str) -> Key {
 /// A project, if it is there.
 pub async fn get(store: &dyn Store, platform: Platform, app: &str) -> Result<Option<Versioned<Project>>> {
     read(store, key(platform, app)).await
+}
+
+/// Reads a project's row that came with others in one `get`.
+pub fn read_project(row: &Row) -> Result<Project> {
+    super::decode(row)
 }
 
 /// Puts a project if `expect` holds.

@@ -220,7 +220,8 @@ pub async fn of_slice(
     rows.iter().map(stored).collect()
 }
 
-fn stored(row: &Row) -> Result<StoredShard> {
+/// A row that came with others, or with a conflict.
+pub fn stored(row: &Row) -> Result<StoredShard> {
     let (shard, attempt) = row.key.sort.split_once('-').unwrap_or((&row.key.sort, "0"));
     let (Ok(shard), Ok(attempt)) = (shard.parse(), attempt.parse()) else {
         let place = format!("row {}/{} is no shard's", row.key.partition, row.key.sort);

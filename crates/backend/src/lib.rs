@@ -2,6 +2,8 @@
 //! A few small, batch-first traits and one error; what the rows say is in [`rows`], the same for every backend.
 
 pub mod blobs;
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod directory;
 pub mod error;
 pub mod queues;

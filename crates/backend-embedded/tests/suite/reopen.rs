@@ -1,35 +1,17 @@
-//! What only a folder can show: reopening, foreign files, permissions, other processes.
+//! Closing and opening again: what is kept, what is refused.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use backend::{Expect, Key, Outgoing, Queue, Write};
 use backend_embedded::{Place, open};
-use model::Timestamp;
-use model::runtime::{BoxFuture, ManualClock, Runtime, SeededRandomness, Spawner};
 
-#[derive(Debug)]
-struct NoTasks;
-
-impl Spawner for NoTasks {
-    fn spawn(&self, name: &'static str, _task: BoxFuture) {
-        panic!("{name}: this backend starts no tasks");
-    }
-}
-
-fn runtime() -> Runtime {
-    Runtime {
-        clock: Arc::new(ManualClock::new(Timestamp::from_secs(1_000))),
-        randomness: Arc::new(SeededRandomness::new(1)),
-        spawner: Arc::new(NoTasks),
-    }
-}
+use crate::support::runtime;
 
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::of(folder.path());
-    let embedded = open(&place, &runtime()).unwrap();
+    let embedded = open(&place, &runtime().0).unwrap();
     let key = Key::new("p", "s");
     embedded.backend.store.write(vec![Write::put(key.clone(), Expect::Absent, b"x".to_vec())]).await.unwrap();
     embedded
@@ -40,7 +22,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
         .unwrap();
     embedded.backend.queues.send(Queue::Resolve, vec![Outgoing::now("m".into())]).await.unwrap();
     embedded.close().await;
-    let embedded = open(&place, &runtime()).unwrap();
+    let embedded = open(&place, &runtime().0).unwrap();
     let rows = embedded.backend.store.get(&[key]).await.unwrap();
     assert_eq!(rows[0].as_ref().unwrap().body, b"y");
     let received = embedded.backend.queues.receive(Queue::Resolve, 10, Duration::ZERO).await.unwrap();

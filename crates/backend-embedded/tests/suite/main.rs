@@ -1,0 +1,13 @@
+//! The contract in memory and in a folder, and what only a folder can show.
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+mod reopen;
+mod support;
+
+mod memory {
+    backend::contract_tests!(crate::support::memory);
+}
+
+mod folder {
+    backend::contract_tests!(crate::support::folder);
+}

@@ -5,17 +5,19 @@ use model::Platform;
 
 use super::flow::Flow;
 use super::frame::{self, ErrorCode, FLAG_END_HEADERS, FLAG_END_STREAM, FrameHeader, HEADER_BYTES, PREFACE};
+use super::headers::HeaderReader;
 use super::limit::StreamLimit;
-use super::request::{Head, Receiver, Request};
+use super::request::{Head, Request};
 use super::streams::OpenStreams;
 use crate::answers::Answers;
 use crate::config::{Config, OverLimit};
 use crate::desk::Desk;
 use crate::fcm::body::BODY_BYTES_MAX;
-use crate::hpack::Decoder;
 
 /// Requests that may be incomplete at once.
 const INCOMPLETE_MAX: usize = 4_096;
+/// The longest DATA that is taken together with its HEADERS: within every limit on frames.
+const DATA_BYTES_MAX: usize = 16_384;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +36,6 @@ pub(super) struct Unfinished {
     pub(super) block: Vec<u8>,
 }
 
-/// The part of a header block that only repeats indexed fields, and what it said.
-#[derive(Debug)]
-struct Repeated {
-    block: Vec<u8>,
-    generation: u64,
-    head: Head,
-}
-
 /// The server's side of one connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -53,10 +47,8 @@ pub(crate) struct Connection {
     tail: Vec<u8>,
     is_greeted: bool,
     pub(super) has_settings: bool,
-    pub(super) decoder: Decoder,
-    repeated: Option<Repeated>,
-    pub(super) receiver: Receiver,
-    pub(super) project: Vec<u8>,
+    pub(super) headers: HeaderReader,
+    pub(super) platform: Platform,
     pub(super) answers: Answers,
     pub(super) flow: Flow,
     pub(super) unfinished: Option<Unfinished>,
@@ -83,10 +75,12 @@ impl Connection {
             tail: Vec::new(),
             is_greeted: false,
             has_settings: false,
-            decoder: Decoder::new(limits.header_table_bytes as usize),
-            repeated: None,
-            receiver: Receiver { platform: config.provider, watches_credentials },
-            project: Vec::new(),
+            headers: HeaderReader::new(
+                limits.header_table_bytes as usize,
+                config.provider,
+                watches_credentials,
+            ),
+            platform: config.provider,
             answers: Answers::new(config.answers.header_table_bytes),
             flow: Flow::new(limits.connection_window),
             unfinished: None,
@@ -160,11 +154,23 @@ impl Connection {
         }
         while let Some(header) = self.next_header(bytes, &desk.config)? {
             let Some((payload, rest)) = bytes[HEADER_BYTES..].split_at_checked(header.length) else { break };
-            self.frame(header, payload, desk)?;
-            bytes = rest;
+            bytes = match whole_request(header, rest) {
+                Some((data, rest)) if self.expects_requests() => {
+                    self.whole_request(header.stream, payload, data, desk)?;
+                    rest
+                }
+                _ => {
+                    self.frame(header, payload, desk)?;
+                    rest
+                }
+            };
         }
         self.tail.extend_from_slice(bytes);
         Ok(())
+    }
+
+    fn expects_requests(&self) -> bool {
+        self.has_settings && self.unfinished.is_none()
     }
 
     fn next_header(&mut self, bytes: &[u8], config: &Config) -> Result<Option<FrameHeader>, Stop> {
@@ -262,6 +268,26 @@ impl Connection {
         unpadded.ok_or_else(|| self.violation(ErrorCode::Protocol))
     }
 
+    /// A request whose HEADERS and DATA came together: the usual one.
+    fn whole_request(&mut self, stream: u32, block: &[u8], data: &[u8], desk: &mut Desk) -> Result<(), Stop> {
+        if stream.is_multiple_of(2) {
+            return Err(self.violation(ErrorCode::Protocol));
+        }
+        let head = self.decode(block)?;
+        if stream <= self.last_stream {
+            return self.trailers(stream, false, desk);
+        }
+        let admitted = self.admit(stream, &head, desk)?;
+        if data.len() > desk.config.limits.stream_window as usize {
+            return Err(self.violation(ErrorCode::FlowControl));
+        }
+        self.flow.received(data.len(), &mut self.out).map_err(|code| self.violation(code))?;
+        match admitted {
+            Some(is_refused) => self.complete(stream, &head, is_refused, data, desk),
+            None => Ok(()),
+        }
+    }
+
     /// A whole header block: a new request, or the trailers of one.
     pub(super) fn header_block(
         &mut self,
@@ -274,6 +300,26 @@ impl Connection {
         if stream <= self.last_stream {
             return self.trailers(stream, ends_stream, desk);
         }
+        let Some(is_refused) = self.admit(stream, &head, desk)? else { return Ok(()) };
+        if ends_stream {
+            return self.complete(stream, &head, is_refused, &[], desk);
+        }
+        if self.incomplete.len() >= INCOMPLETE_MAX {
+            return Err(self.violation(ErrorCode::EnhanceYourCalm));
+        }
+        self.incomplete.push(Request {
+            stream,
+            head,
+            is_refused,
+            body: Vec::new(),
+            body_bytes: 0,
+            ungranted: 0,
+        });
+        Ok(())
+    }
+
+    /// Opens a stream. Says whether it is to be refused once it is all here; nothing if it was reset at once.
+    fn admit(&mut self, stream: u32, head: &Head, desk: &mut Desk) -> Result<Option<bool>, Stop> {
         self.last_stream = stream;
         let is_above = self.leaving.is_some();
         let is_over = !is_above && self.open.count() >= self.limit.allowed();
@@ -285,21 +331,12 @@ impl Connection {
         }
         if head.is_malformed() {
             frame::write_reset(stream, ErrorCode::Protocol, &mut self.out);
-            return Ok(());
+            return Ok(None);
         }
         if !is_above {
             self.open.insert(stream);
         }
-        let is_refused = is_above || is_over;
-        let request = Request { stream, head, is_refused, body: Vec::new(), body_bytes: 0, ungranted: 0 };
-        if ends_stream {
-            return self.complete(request, &[], desk);
-        }
-        if self.incomplete.len() >= INCOMPLETE_MAX {
-            return Err(self.violation(ErrorCode::EnhanceYourCalm));
-        }
-        self.incomplete.push(request);
-        Ok(())
+        Ok(Some(is_above || is_over))
     }
 
     fn trailers(&mut self, stream: u32, ends_stream: bool, desk: &mut Desk) -> Result<(), Stop> {
@@ -313,35 +350,9 @@ impl Connection {
         self.complete_kept(request, desk)
     }
 
+    #[inline]
     fn decode(&mut self, block: &[u8]) -> Result<Head, Stop> {
-        let is_repeated = |repeated: &&Repeated| {
-            block.starts_with(&repeated.block) && repeated.generation == self.decoder.generation()
-        };
-        let known = self.repeated.as_ref().filter(is_repeated);
-        let (mut head, rest) = match known {
-            Some(repeated) => (repeated.head.clone(), &block[repeated.block.len()..]),
-            None => {
-                let length =
-                    block.iter().position(|byte| !(0x80..0xff).contains(byte)).unwrap_or(block.len());
-                let (front, rest) = block.split_at(length);
-                let head = self.decode_into(Head::new(), front)?;
-                let generation = self.decoder.generation();
-                self.repeated = Some(Repeated { block: front.to_vec(), generation, head: head.clone() });
-                (head, rest)
-            }
-        };
-        if !rest.is_empty() {
-            head = self.decode_into(head, rest)?;
-        }
-        Ok(head)
-    }
-
-    fn decode_into(&mut self, mut head: Head, block: &[u8]) -> Result<Head, Stop> {
-        let (receiver, project) = (self.receiver, &mut self.project);
-        match self.decoder.decode(block, |name, value| head.take(&receiver, name, value, project)) {
-            Ok(()) => Ok(head),
-            Err(_) => Err(self.violation(ErrorCode::Compression)),
-        }
+        self.headers.read(block).map_err(|_| self.violation(ErrorCode::Compression))
     }
 
     fn data(&mut self, header: FrameHeader, payload: &[u8], desk: &mut Desk) -> Result<(), Stop> {
@@ -355,30 +366,31 @@ impl Connection {
             let is_idle = header.stream == 0 || header.stream > self.last_stream;
             return if is_idle { Err(self.violation(ErrorCode::Protocol)) } else { Ok(()) };
         };
+        let window = desk.config.limits.stream_window;
+        if self.incomplete[place].ungranted as usize + payload.len() > window as usize {
+            return Err(self.violation(ErrorCode::FlowControl));
+        }
         if header.has(FLAG_END_STREAM) {
             let mut request = self.incomplete.swap_remove(place);
             if request.body_bytes == 0 {
-                return self.complete(request, data, desk);
+                return self.complete(request.stream, &request.head, request.is_refused, data, desk);
             }
             keep_body(&mut request, data);
             return self.complete_kept(request, desk);
         }
         keep_body(&mut self.incomplete[place], data);
-        self.grant(place, payload.len() as u32, desk.config.limits.stream_window)
+        self.grant(place, payload.len() as u32, window);
+        Ok(())
     }
 
     /// Widens the window of a stream whose body goes on, once half of it is used.
-    fn grant(&mut self, place: usize, bytes: u32, window: u32) -> Result<(), Stop> {
+    fn grant(&mut self, place: usize, bytes: u32, window: u32) {
         let request = &mut self.incomplete[place];
         request.ungranted += bytes;
-        if request.ungranted > window {
-            return Err(self.violation(ErrorCode::FlowControl));
-        }
         if request.ungranted >= window / 2 && request.ungranted > 0 {
             frame::write_window_update(request.stream, request.ungranted, &mut self.out);
             request.ungranted = 0;
         }
-        Ok(())
     }
 
     /// Begins to leave: requests that arrived are answered, later ones are not processed.
@@ -387,7 +399,7 @@ impl Connection {
             return;
         }
         let reason = &desk.config.faults.goaway.reason;
-        let debug = match self.receiver.platform {
+        let debug = match self.platform {
             _ if reason.is_empty() => String::new(),
             Platform::Apns => format!(r#"{{"reason":"{reason}"}}"#),
             Platform::Fcm => reason.clone(),
@@ -406,6 +418,20 @@ impl Connection {
         frame::write_goaway(self.last_stream, code, debug, &mut self.out);
         Stop::Violation(code)
     }
+}
+
+/// The DATA that ends the request which `header` begins, if it follows at once, and what comes after it.
+#[inline]
+fn whole_request(header: FrameHeader, rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    if header.kind != frame::HEADERS || header.flags != FLAG_END_HEADERS {
+        return None;
+    }
+    let data = FrameHeader::read(rest)?;
+    let is_last = data.kind == frame::DATA && data.flags == FLAG_END_STREAM && data.stream == header.stream;
+    if !is_last || data.length > DATA_BYTES_MAX {
+        return None;
+    }
+    rest[HEADER_BYTES..].split_at_checked(data.length)
 }
 
 fn keep_body(request: &mut Request, data: &[u8]) {

@@ -42,7 +42,7 @@ impl Connection {
         }
         if is_ack {
             if self.limit.acknowledge() {
-                self.decoder.limit(desk.config.limits.header_table_bytes as usize);
+                self.headers.limit_table(desk.config.limits.header_table_bytes as usize);
             }
             return Ok(());
         }

@@ -4,6 +4,7 @@ pub(crate) mod connection;
 mod control;
 mod flow;
 pub(crate) mod frame;
+mod headers;
 mod limit;
 mod request;
 mod serve;

@@ -43,19 +43,30 @@ impl Head {
     }
 
     /// Takes one field. `project` receives what an FCM path names.
-    #[inline]
     pub(crate) fn take(&mut self, to: &Receiver, name: Name, value: &[u8], project: &mut Vec<u8>) {
+        self.mark(name);
+        self.value(to, name, value, project);
+    }
+
+    /// Notes that a field of this name occurred here, whatever its value.
+    pub(crate) fn mark(&mut self, name: Name) {
         let bit = name.bit();
         let is_pseudo = bit & PSEUDO != 0;
         self.is_malformed |= is_pseudo && (self.names & bit != 0 || self.names & !PSEUDO != 0);
+        self.is_malformed |= name == Name::Malformed;
         self.names |= bit;
+    }
+
+    /// Takes the value of a field that was noted.
+    #[inline]
+    pub(crate) fn value(&mut self, to: &Receiver, name: Name, value: &[u8], project: &mut Vec<u8>) {
         match name {
             Name::Path => self.path(to.platform, value, project),
-            Name::Method if value != b"POST" => self.is_wrong(to.method_not_allowed()),
             Name::ApnsId => match value.try_into() {
                 Ok(id) => self.apns_id = id,
                 Err(_) => self.is_wrong(Reason::BadMessageId),
             },
+            Name::Method if value != b"POST" => self.is_wrong(to.method_not_allowed()),
             Name::ApnsCollapseId if value.len() > apns::COLLAPSE_ID_BYTES_MAX => {
                 self.is_wrong(Reason::BadCollapseId);
             }
@@ -63,11 +74,11 @@ impl Head {
                 self.is_wrong(Reason::BadExpirationDate);
             }
             Name::Authorization if to.watches_credentials => self.credential = hash(value),
-            Name::Malformed => self.is_malformed = true,
             _ => {}
         }
     }
 
+    #[inline]
     fn path(&mut self, platform: Platform, path: &[u8], project: &mut Vec<u8>) {
         match platform {
             Platform::Apns => match apns::device(path) {

@@ -15,24 +15,61 @@ use crate::judge::Verdict;
 use crate::ledger::NO_RECORD;
 
 impl Connection {
-    pub(super) fn complete_kept(&mut self, mut request: Request, desk: &mut Desk) -> Result<(), Stop> {
-        let body = std::mem::take(&mut request.body);
-        self.complete(request, &body, desk)
+    pub(super) fn complete_kept(&mut self, request: Request, desk: &mut Desk) -> Result<(), Stop> {
+        let Request { stream, head, is_refused, body, body_bytes, .. } = request;
+        if body_bytes > body.len() {
+            // More than is kept for any message: what there is of it names nobody.
+            let reason = self.too_large();
+            return self.complete_target(stream, &head, is_refused, Target::Wrong(reason), desk);
+        }
+        self.complete(stream, &head, is_refused, &body, desk)
     }
 
     /// A request is all here: judge it, record it, and answer it now or later.
-    pub(super) fn complete(&mut self, request: Request, body: &[u8], desk: &mut Desk) -> Result<(), Stop> {
+    #[inline]
+    pub(super) fn complete(
+        &mut self,
+        stream: u32,
+        head: &Head,
+        is_refused: bool,
+        body: &[u8],
+        desk: &mut Desk,
+    ) -> Result<(), Stop> {
+        let target = match (head.wrong, head.device) {
+            (Some(reason), _) => Target::Wrong(reason),
+            (None, None) => desk.templates.target(body),
+            (None, Some(_)) if body.is_empty() => Target::Wrong(Reason::PayloadEmpty),
+            (None, Some(_)) if body.len() > apns::BODY_BYTES_MAX => Target::Wrong(Reason::PayloadTooLarge),
+            (None, Some(device)) => Target::Device(device),
+        };
+        self.complete_target(stream, head, is_refused, target, desk)
+    }
+
+    fn too_large(&self) -> Reason {
+        match self.platform {
+            Platform::Apns => Reason::PayloadTooLarge,
+            Platform::Fcm => Reason::InvalidArgument,
+        }
+    }
+
+    #[inline]
+    fn complete_target(
+        &mut self,
+        stream: u32,
+        head: &Head,
+        is_refused: bool,
+        target: Target,
+        desk: &mut Desk,
+    ) -> Result<(), Stop> {
         desk.ledger.arrivals += 1;
-        let body_bytes = request.body_bytes.max(body.len());
-        let target = self.target(&request.head, body, body_bytes, desk);
-        if request.is_refused {
+        if is_refused {
             desk.refuse(if let Target::Device(key) = target { Some(key) } else { None });
-            self.refuse(request.stream);
+            self.refuse(stream);
             return Ok(());
         }
-        let (verdict, record) = self.judge(&request.head, target, desk);
+        let (verdict, record) = self.judge(head, target, desk);
         self.requests += 1;
-        self.settle(request.stream, &request.head, verdict, record, desk)?;
+        self.settle(stream, head, verdict, record, desk)?;
         if desk.config.faults.goaway.every.is_some_and(|every| self.requests >= every) {
             self.leave(desk);
         }
@@ -40,20 +77,9 @@ impl Connection {
     }
 
     #[inline]
-    fn target(&mut self, head: &Head, body: &[u8], body_bytes: usize, desk: &mut Desk) -> Target {
-        match (head.wrong, head.device) {
-            (Some(reason), _) => Target::Wrong(reason),
-            (None, None) => desk.templates.target(body),
-            (None, Some(_)) if body_bytes == 0 => Target::Wrong(Reason::PayloadEmpty),
-            (None, Some(_)) if body_bytes > apns::BODY_BYTES_MAX => Target::Wrong(Reason::PayloadTooLarge),
-            (None, Some(device)) => Target::Device(device),
-        }
-    }
-
-    #[inline]
     fn judge(&mut self, head: &Head, target: Target, desk: &mut Desk) -> (Verdict, u32) {
-        if self.receiver.watches_credentials && self.is_expired(head, desk) {
-            let reason = match self.receiver.platform {
+        if self.headers.watches_credentials() && self.is_expired(head, desk) {
+            let reason = match self.platform {
                 Platform::Apns => Reason::ExpiredProviderToken,
                 Platform::Fcm => Reason::Unauthenticated,
             };
@@ -80,7 +106,7 @@ impl Connection {
 
     fn is_expired(&mut self, head: &Head, desk: &Desk) -> bool {
         let is_expired = desk.judge.is_expired(head.credential, desk.time.now_us);
-        self.is_wedged |= is_expired && self.receiver.platform == Platform::Apns;
+        self.is_wedged |= is_expired && self.platform == Platform::Apns;
         is_expired || self.is_wedged
     }
 
@@ -100,7 +126,7 @@ impl Connection {
             Manner::DroppedBefore => Err(Stop::Dropped),
             Manner::Silent => Ok(()),
             Manner::Answered | Manner::DroppedAfter => {
-                let apns_id = match self.receiver.platform {
+                let apns_id = match self.platform {
                     Platform::Apns if head.has(Name::ApnsId) => head.apns_id,
                     Platform::Apns => {
                         apns::uuid(u128::from(desk.next_id()) << 64 | u128::from(desk.next_id()))
@@ -128,14 +154,13 @@ impl Connection {
     /// Writes an answer that is due, unless the client has reset its stream.
     #[inline]
     pub(crate) fn answer(&mut self, due: &Due, desk: &mut Desk) -> Result<(), Stop> {
-        if !self.open.contains(due.stream) {
+        if !self.open.remove(due.stream) {
             return Ok(());
         }
         if due.verdict.manner == Manner::DroppedAfter {
             return Err(Stop::Dropped);
         }
-        self.open.remove(due.stream);
-        self.answers.set_project(&self.project);
+        self.answers.set_project(self.headers.project());
         match self.answers.write(due, desk, &mut self.out) {
             Rest::Nothing => self.flow.forget(due.stream),
             Rest::Body(body) => self.flow.send_last(due.stream, body, &mut self.out),

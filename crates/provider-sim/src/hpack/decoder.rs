@@ -14,7 +14,7 @@ pub(crate) struct Decoder {
 }
 
 /// Where a string of a literal field lies.
-enum Text<'a> {
+pub(super) enum Text<'a> {
     Plain(&'a [u8]),
     /// It was Huffman-coded and now lies in the scratch buffer.
     Decoded,
@@ -40,15 +40,19 @@ impl Decoder {
         self.table.generation()
     }
 
-    /// Shows every field of `block`, in order, to `visit`.
-    pub(crate) fn decode(&mut self, block: &[u8], mut visit: impl FnMut(Name, &[u8])) -> Result<(), Corrupt> {
+    /// Shows every field of `block`, in order, to `visit`, and whether it was an indexed field.
+    pub(crate) fn decode(
+        &mut self,
+        block: &[u8],
+        mut visit: impl FnMut(Name, &[u8], bool),
+    ) -> Result<(), Corrupt> {
         let mut at = self.resize(block)?;
         while let Some(&first) = block.get(at) {
             match first {
                 0x80.. => {
                     let index = integer::read(block, &mut at, 7)?;
                     let (name, value) = self.field(index)?;
-                    visit(name, value);
+                    visit(name, value, true);
                 }
                 0x40..0x80 => self.literal(block, &mut at, 6, true, &mut visit)?,
                 0x20..0x40 => return Err(Corrupt),
@@ -72,7 +76,7 @@ impl Decoder {
     }
 
     #[inline]
-    fn field(&self, index: usize) -> Result<(Name, &[u8]), Corrupt> {
+    pub(super) fn field(&self, index: usize) -> Result<(Name, &[u8]), Corrupt> {
         if let Some(entry) = index.checked_sub(62).and_then(|place| self.table.get(place)) {
             return Ok((entry.known, &entry.value));
         }
@@ -86,7 +90,7 @@ impl Decoder {
         at: &mut usize,
         prefix_bits: u32,
         is_kept: bool,
-        visit: &mut impl FnMut(Name, &[u8]),
+        visit: &mut impl FnMut(Name, &[u8], bool),
     ) -> Result<(), Corrupt> {
         let index = integer::read(block, at, prefix_bits)?;
         let new_name = if index == 0 { Some(read_text(block, at, &mut self.name)?) } else { None };
@@ -103,7 +107,7 @@ impl Decoder {
             Some(name) => Name::of(name),
             None => self.field(index)?.0,
         };
-        visit(known, value);
+        visit(known, value, false);
         if is_kept {
             let entry = match new_name {
                 Some(name) => Entry::new(name, value),
@@ -134,7 +138,12 @@ fn static_name(index: usize, name: &str) -> Name {
     }
 }
 
-fn read_text<'a>(block: &'a [u8], at: &mut usize, scratch: &mut Vec<u8>) -> Result<Text<'a>, Corrupt> {
+#[inline]
+pub(super) fn read_text<'a>(
+    block: &'a [u8],
+    at: &mut usize,
+    scratch: &mut Vec<u8>,
+) -> Result<Text<'a>, Corrupt> {
     let is_huffman = block.get(*at).ok_or(Corrupt)? & 0x80 != 0;
     let length = integer::read(block, at, 7)?;
     let coded = block.get(*at..*at + length).ok_or(Corrupt)?;

@@ -6,6 +6,7 @@ pub(crate) mod encoder;
 pub(crate) mod huffman;
 mod integer;
 mod name;
+mod shape;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod tests;
 pub(crate) use decoder::Decoder;
 pub(crate) use encoder::Encoder;
 pub(crate) use name::Name;
+pub(crate) use shape::Shape;
 
 /// A header block that cannot be decoded: COMPRESSION_ERROR, fatal for the connection (RFC 9113, 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ type Field = (Vec<u8>, Vec<u8>);
 
 fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(Name, Vec<u8>)>, Corrupt> {
     let mut fields = Vec::new();
-    decoder.decode(block, |name, value| fields.push((name, value.to_vec())))?;
+    decoder.decode(block, |name, value, _| fields.push((name, value.to_vec())))?;
     Ok(fields)
 }
 

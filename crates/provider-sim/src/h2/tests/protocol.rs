@@ -230,10 +230,14 @@ fn the_connection_window_is_granted_again_and_enforced() {
 fn a_stream_that_sends_more_than_its_window_breaks_flow_control() {
     let mut config = apns();
     config.limits.stream_window = 0;
-    let mut wire = Wire::new(config);
+    let mut wire = Wire::new(config.clone());
     wire.send(&headers(1, FLAG_END_HEADERS)).unwrap();
     let stop = wire.send(&bytes(frame::DATA, 0, 1, b"x"));
     assert_eq!(stop, Err(Stop::Violation(ErrorCode::FlowControl)));
+    config.limits.stream_window = 9;
+    let mut wire = Wire::new(config);
+    let whole = wire.request_bytes(1, TOKEN);
+    assert_eq!(wire.send(&whole), Err(Stop::Violation(ErrorCode::FlowControl)));
 }
 
 #[test]

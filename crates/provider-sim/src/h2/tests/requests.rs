@@ -16,6 +16,9 @@ fn apns() -> Config {
     config
 }
 
+/// Fields, body, status and reason.
+type Case<'a> = (Vec<(&'a str, &'a str)>, &'a [u8], &'a str, &'a str);
+
 fn send(wire: &mut Wire, fields: &[(&str, &str)], body: &[u8]) -> super::wire::Answer {
     let stream = wire.next_stream();
     wire.send(&bytes(frame::HEADERS, FLAG_END_HEADERS, stream, &block(fields))).unwrap();
@@ -53,7 +56,7 @@ fn apns_requests_that_are_wrong_are_answered_with_their_reason() {
     let mut wire = Wire::new(apns());
     let path = format!("/3/device/{TOKEN}");
     let long = "x".repeat(65);
-    let cases: [(Vec<(&str, &str)>, &[u8], &str, &str); 9] = [
+    let cases: [Case<'_>; 9] = [
         (post("/3/device/"), b"{}", "400", "MissingDeviceToken"),
         (post("/3/device/xy"), b"{}", "400", "BadDeviceToken"),
         (post("/2/device/00"), b"{}", "404", "BadPath"),

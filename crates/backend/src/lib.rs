@@ -6,6 +6,8 @@ pub mod blobs;
 pub mod contract;
 pub mod directory;
 pub mod error;
+#[cfg(feature = "fault")]
+pub mod fault;
 pub mod queues;
 pub mod rows;
 pub mod store;

@@ -1,6 +1,7 @@
 //! The contract in memory and in a folder, and what only a folder can show.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+mod fault;
 mod reopen;
 mod support;
 
@@ -10,4 +11,8 @@ mod memory {
 
 mod folder {
     backend::contract_tests!(crate::support::folder);
+}
+
+mod without_faults {
+    backend::contract_tests!(crate::support::without_faults);
 }

@@ -44,3 +44,11 @@ pub(crate) async fn folder() -> Harness {
     let backend = embedded.backend.clone();
     Harness { backend, time: Time::Manual(clock), gaps: &[], keep: Box::new((embedded, folder)) }
 }
+
+/// A fresh backend in memory under a fault decorator that makes none.
+pub(crate) async fn without_faults() -> Harness {
+    let (runtime, clock) = runtime();
+    let embedded = open(&Place::Memory, &runtime).unwrap();
+    let (backend, faults) = backend::fault::wrap(embedded.backend.clone(), runtime.clock, 1);
+    Harness { backend, time: Time::Manual(clock), gaps: &[], keep: Box::new((embedded, faults)) }
+}

@@ -218,7 +218,7 @@ impl<T: Transport> Traffic for Remote<T> {
 
     fn end(&mut self, _: ConnectionRef, end: End<'_>, _: Nanos) {
         let result = match end.result {
-            EndResult::Answered { status, body, .. } if body.is_empty() => format!("{status}"),
+            EndResult::Answered { status, body: [], .. } => format!("{status}"),
             EndResult::Answered { status, body, .. } => {
                 format!("{status} {}", String::from_utf8_lossy(body))
             }

@@ -99,13 +99,16 @@ impl Bucket {
     /// Brings the rows into the order of hash and key, keeps of equal keys only the first by `prefer`, and renames
     /// users by `rank`. Takes no more memory than one partition.
     pub(super) fn sort(&mut self, prefer: &impl Fn(Row<'_>, Row<'_>) -> Ordering, rank: impl Fn(u32) -> u32) {
-        let (mut entries, row_bytes) = (Vec::new(), self.row_bytes);
+        let (mut entries, mut users, row_bytes) = (Vec::new(), Vec::new(), self.row_bytes);
         for rows in &mut self.partitions {
             sort_entries(rows, row_bytes, prefer, &mut entries);
+            // In a loop of its own, so that several of these far reads are under way at once.
+            users.clear();
+            users.extend(entries.iter().map(|(_, index)| rank(rows.row(*index, row_bytes).user())));
             let mut sorted = Rows::default();
-            for (_, index) in &entries {
+            for ((_, index), user) in entries.iter().zip(&users) {
                 let row = rows.row(*index, row_bytes);
-                sorted.push(&row_head(row.registered_at(), rank(row.user()), row.group()), row.key());
+                sorted.push(&row_head(row.registered_at(), *user, row.group()), row.key());
             }
             *rows = sorted;
         }

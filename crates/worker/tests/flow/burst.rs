@@ -1,0 +1,109 @@
+//! Launches in which nothing, or only the providers, goes wrong.
+
+use std::time::Duration;
+
+use backend::Queue;
+use backend::rows::{fleet, launch};
+use model::{Class, Platform, Reason};
+use report::{Live, Progress, Stages};
+
+use crate::stage::{Play, Stage};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_launch_goes_through_every_stage_and_every_device_is_accounted_for() {
+    let stage = Stage::new(Play::default()).await;
+    let dispatcher = stage.dispatcher("d1");
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let launch = stage.press().await;
+    let finish = stage.finished(&launch).await;
+    assert_eq!(finish.late_over_at, Some(finish.at));
+    let account = stage.account(&launch).await;
+    assert_eq!((account.accepted(), account.resent(), account.twice()), (4_500, 0, 0));
+    assert_eq!(account.keys.len(), 4_500);
+    assert!(launch::open(&*stage.backend.store).await.unwrap().is_empty());
+    dispatcher.stop().await;
+    worker.stop().await;
+    for queue in Queue::ALL {
+        assert_eq!(stage.backend.queues.depth(queue).await.unwrap(), 0, "{}", queue.name());
+    }
+    assert!(fleet::heartbeats(&*stage.backend.store).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_and_stages_add_up_to_the_records() {
+    let stage = Stage::new(Play::default()).await;
+    let _dispatcher = stage.dispatcher("d1");
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let launch = stage.press().await;
+    stage.finished(&launch).await;
+    worker.stop().await;
+    let mut live = Live::default();
+    for row in fleet::progress(&*stage.backend.store, launch.id).await.unwrap() {
+        live.take(Progress::decode(&row).unwrap());
+    }
+    let account = stage.account(&launch).await;
+    assert_eq!(live.total(), account.report.counts);
+    assert_eq!(live.latencies().count(), 4_500);
+    assert_eq!((live.shards_in_flight(), live.shards_recorded()), (0, u64::from(launch.shards)));
+    let mut stages = Stages::default();
+    for row in launch::stages(&*stage.backend.store, launch.id).await.unwrap() {
+        stages.merge(&Stages::decode(&row).unwrap());
+    }
+    assert_eq!(stages.of(report::Stage::Enqueue).count(), u64::from(launch.slices));
+    assert_eq!(stages.of(report::Stage::Record).count(), u64::from(launch.shards));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_dispatchers_and_two_workers_send_once() {
+    let stage = Stage::new(Play::default()).await;
+    let roles = [stage.dispatcher("d1"), stage.dispatcher("d2"), stage.worker("w1"), stage.worker("w2")];
+    stage.ready(&roles[2]).await;
+    stage.ready(&roles[3]).await;
+    let launch = stage.press().await;
+    // A second press of the same slices, as a crash between writing and acknowledging would bring it.
+    stage.trigger(&launch).await;
+    stage.finished(&launch).await;
+    let account = stage.account(&launch).await;
+    assert_eq!((account.accepted(), account.resent(), account.twice()), (4_500, 0, 0));
+    for role in roles {
+        role.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn triggers_that_nobody_sent_are_swept_up() {
+    let stage = Stage::new(Play { apns_devices: 400, fcm_devices: 0, ..Play::default() }).await;
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let launch = stage.launch(model::LaunchId(5));
+    stage.backend.store.transact(launch::create(&launch)).await.unwrap();
+    let _dispatcher = stage.dispatcher("d1");
+    stage.finished(&launch).await;
+    assert_eq!(stage.account(&launch).await.accepted(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_keys_are_rejected_and_leave_the_directory() {
+    let mut play = Play { apns_devices: 2_000, fcm_devices: 1_000, ..Play::default() };
+    play.apns.faults.dead = 0.05;
+    play.apns.faults.unregistered_within = Duration::from_secs(60);
+    play.fcm.faults.dead = 0.05;
+    let stage = Stage::new(play).await;
+    let apns = (0..2_000).map(|number| crate::stage::device(Platform::Apns, number));
+    let fcm = (0..1_000).map(|number| crate::stage::device(Platform::Fcm, number));
+    stage.backend.directory.import(apns.chain(fcm).collect()).await.unwrap();
+    let _dispatcher = stage.dispatcher("d1");
+    let config = worker::Config { prune_after: Duration::ZERO, ..worker::Config::new("w1", "test") };
+    let worker = stage.worker_with(config);
+    stage.ready(&worker).await;
+    let launch = stage.press().await;
+    stage.finished(&launch).await;
+    let account = stage.account(&launch).await;
+    let dead = account.class(Class::Rejected);
+    assert!((50..300).contains(&dead), "{dead}");
+    assert_eq!(account.reason(Reason::Unregistered) + account.reason(Reason::FcmUnregistered), dead as usize);
+    let is_pruned = async || stage.backend.directory.count().await.unwrap().1 == 3_000 - dead;
+    stage.until("dead keys are pruned", is_pruned).await;
+}

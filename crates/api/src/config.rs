@@ -1,0 +1,35 @@
+//! What can be set, and why it is what it is.
+
+use std::time::Duration;
+
+use model::ShardSizes;
+
+/// The API's settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Most bytes of one upload.
+    pub upload_bytes_max: u64,
+    /// An upload whose next part does not come within this is refused and forgotten.
+    pub idle: Duration,
+    /// How launches are cut; stored with each.
+    pub sizes: ShardSizes,
+    /// Host names and addresses under which callers may reach the API, without port.
+    pub hosts: Vec<String>,
+    /// How often a launch's events are looked for; four a second are promised.
+    pub events_every: Duration,
+    /// What the installation is: `real` or `simulated`. Shown wherever a launch is.
+    pub installation: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            upload_bytes_max: 8 << 30,
+            idle: Duration::from_secs(30),
+            sizes: ShardSizes::default(),
+            hosts: ["127.0.0.1", "localhost", "[::1]"].map(str::to_owned).into(),
+            events_every: Duration::from_millis(200),
+            installation: "real".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `Idempotency-Key`: the same request sent twice is carried out once, and both get the same answer.
+
+use std::future::Future;
+use std::time::Duration;
+
+use backend::store::Written;
+use backend::{Change, Expect, Key, Write};
+use http::HeaderMap;
+use model::{Digest, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::Api;
+use crate::problem::{Problem, Result};
+
+/// How long an answer is kept.
+const KEPT: Duration = Duration::from_secs(24 * 3_600);
+/// A request that has no answer after this was cut off: its key may be used again.
+const GIVEN_UP: Duration = Duration::from_secs(60);
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    at: Timestamp,
+    request: Digest,
+    answer: Option<serde_json::Value>,
+}
+
+/// Carries out `work` once for the key of `headers`, or simply when there is none. `request` is what must be the same.
+pub(crate) async fn once<T, F>(api: &Api, headers: &HeaderMap, request: &impl Serialize, work: F) -> Result<T>
+where
+    T: Serialize + DeserializeOwned,
+    F: Future<Output = Result<T>>,
+{
+    let Some(name) = headers.get("idempotency-key") else { return work.await };
+    let key = Key::new("idempotency", Digest::of(name.as_bytes()).to_string());
+    let request =
+        Digest::of(&serde_json::to_vec(request).map_err(|error| Problem::bad_request(error.to_string()))?);
+    if let Some(answer) = reserve(api, &key, request).await? {
+        return read(&answer);
+    }
+    let result = work.await;
+    let change = match &result {
+        Ok(answer) => {
+            let answer =
+                serde_json::to_value(answer).map_err(|error| Problem::bad_request(error.to_string()))?;
+            Change::Put(encode(&Kept { at: api.runtime.clock.now(), request, answer: Some(answer) }))
+        }
+        Err(_) => Change::Delete,
+    };
+    api.backend.store.write(vec![Write { key, expect: Expect::Anything, change }]).await?;
+    result
+}
+
+/// Takes the key, or gives the answer that was given before.
+async fn reserve(api: &Api, key: &Key, request: Digest) -> Result<Option<serde_json::Value>> {
+    let now = api.runtime.clock.now();
+    let mut expect = Expect::Absent;
+    loop {
+        let body = encode(&Kept { at: now, request, answer: None });
+        let written = api.backend.store.write(vec![Write::put(key.clone(), expect, body)]).await?;
+        let Some(Written::Conflict(row)) = written.into_iter().next() else { return Ok(None) };
+        let Some(row) = row else {
+            expect = Expect::Absent;
+            continue;
+        };
+        let kept: Kept = read(&serde_json::from_slice(&row.body).unwrap_or_default())?;
+        let age = now.since(kept.at);
+        match kept.answer {
+            _ if age > KEPT => expect = Expect::Version(row.version),
+            _ if kept.request != request => return Err(Problem::key_reused()),
+            Some(answer) => return Ok(Some(answer)),
+            None if age > GIVEN_UP => expect = Expect::Version(row.version),
+            None => {
+                let detail = "the first request with this Idempotency-Key is still being carried out";
+                return Err(Problem::conflict("/problems/in-flight", "In flight", detail));
+            }
+        }
+    }
+}
+
+fn encode(kept: &Kept) -> Vec<u8> {
+    serde_json::to_vec(kept).expect("a struct of plain values always serializes")
+}
+
+fn read<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T> {
+    T::deserialize(value).map_err(|error| Problem::bad_request(format!("kept answer: {error}")))
+}

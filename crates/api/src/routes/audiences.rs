@@ -1,0 +1,130 @@
+//! Audiences: made, uploaded, looked at while a resolver freezes them.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::IntoResponse;
+use backend::store::Written;
+use backend::{Expect, rows};
+use http::{HeaderMap, StatusCode};
+use model::audience::UploadRows;
+use model::campaign::Fault;
+use model::queued::{Resolve, ToResolver};
+use model::{Audience, AudienceId, AudienceState};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::imports::enqueue;
+use super::{Listed, Shown};
+use crate::extract::{Json as Body, Page, Params, Place, etag, media_type};
+use crate::problem::{Problem, Result};
+use crate::upload::{self, UploadQuery};
+use crate::{Api, idempotency};
+
+/// An audience to make.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewAudience {
+    /// For people.
+    name: String,
+    /// `users` or `devices`; read off the upload's columns when absent.
+    #[schema(value_type = Option<String>)]
+    rows: Option<UploadRows>,
+}
+
+/// Make an audience.
+#[utoipa::path(post, path = "/v1/audiences", tag = "audiences", request_body = NewAudience,
+    responses((status = 201, body = Object)))]
+pub(crate) async fn create(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Body(new): Body<NewAudience>,
+) -> Result<impl IntoResponse> {
+    if new.name.trim().is_empty() || new.name.len() > 200 {
+        let detail = "must have 1 to 200 bytes".into();
+        return Err(Problem::faults(vec![Fault { pointer: "/name".into(), detail }]));
+    }
+    let made = idempotency::once(&api, &headers, &("audience", &new), make(&api, &new)).await?;
+    let location = format!("/v1/audiences/{}", made.id);
+    Ok((StatusCode::CREATED, [(http::header::LOCATION, location)], Json(made)))
+}
+
+async fn make(api: &Api, new: &NewAudience) -> Result<Audience> {
+    let audience = Audience {
+        id: AudienceId::random(&*api.runtime.randomness),
+        name: new.name.clone(),
+        rows: new.rows,
+        upload: None,
+        state: AudienceState::Empty,
+        report: None,
+        created_at: upload::now(api),
+    };
+    api.backend.store.write(vec![rows::audience::put(&audience, Expect::Absent)]).await?;
+    Ok(audience)
+}
+
+/// List audiences.
+#[utoipa::path(get, path = "/v1/audiences", tag = "audiences", responses((status = 200, body = Object)))]
+pub(crate) async fn list(State(api): State<Api>, page: Page) -> Result<Json<Listed<Shown<Audience>>>> {
+    let (rows, has_more) = rows::audience::list(&*api.backend.store, &page.after, page.limit).await?;
+    let last = rows.last().map(|row| row.body.id.to_string());
+    Ok(Listed::new(rows.into_iter().map(Shown::from).collect(), has_more, last))
+}
+
+/// Look at an audience: its state, and the report of what became of the rows.
+#[utoipa::path(get, path = "/v1/audiences/{id}", tag = "audiences", params(("id" = String, Path)),
+    responses((status = 200, body = Object)))]
+pub(crate) async fn get(State(api): State<Api>, Place(id): Place<AudienceId>) -> Result<impl IntoResponse> {
+    let row = read(&api, id).await?;
+    Ok((etag(row.version), Json(Shown::from(row))))
+}
+
+async fn read(api: &Api, id: AudienceId) -> Result<rows::Versioned<Audience>> {
+    let row = rows::audience::get(&*api.backend.store, id).await?;
+    row.ok_or_else(|| Problem::not_found(format!("audience {id}")))
+}
+
+/// Upload the list: CSV with the header `user`, or with the columns of an import for devices outright; or NDJSON.
+#[utoipa::path(put, path = "/v1/audiences/{id}/upload", tag = "audiences",
+    params(("id" = String, Path), ("bad_rows" = Option<String>, Query, description = "reject (default) or skip")),
+    request_body(content = String, content_type = "text/csv"),
+    responses((status = 202, description = "Stored; a resolver freezes it", body = Object)))]
+pub(crate) async fn upload(
+    State(api): State<Api>,
+    Place(id): Place<AudienceId>,
+    Params(query): Params<UploadQuery>,
+    request: Request,
+) -> Result<impl IntoResponse> {
+    let format = upload::format(&media_type(request.headers()))?;
+    check_uploadable(&read(&api, id).await?.body)?;
+    let blob = rows::audience::upload_blob(id, upload::attempt(&api));
+    let upload = upload::store(&api, blob, format, query.bad_rows, request.into_body()).await?;
+    // Read again: the upload may have taken minutes, and another may have come first.
+    let row = read(&api, id).await?;
+    check_uploadable(&row.body)?;
+    let audience =
+        Audience { upload: Some(upload.clone()), state: AudienceState::Uploaded, report: None, ..row.body };
+    let write = rows::audience::put(&audience, Expect::Version(row.version));
+    if let Some(Written::Conflict(_)) = api.backend.store.write(vec![write]).await?.first() {
+        api.backend.blobs.delete(&upload.blob).await?;
+        return Err(being_resolved());
+    }
+    enqueue(&api, &ToResolver::Resolve(Resolve { audience: id })).await?;
+    Ok((StatusCode::ACCEPTED, Json(audience)))
+}
+
+/// An audience takes uploads until one is being resolved; a frozen one never changes.
+fn check_uploadable(audience: &Audience) -> Result<()> {
+    match &audience.state {
+        AudienceState::Empty | AudienceState::Failed { .. } => Ok(()),
+        AudienceState::Uploaded | AudienceState::Resolving { .. } => Err(being_resolved()),
+        AudienceState::Frozen { snapshot, .. } => {
+            let detail = format!("it is frozen as snapshot {snapshot}: make another audience");
+            Err(Problem::conflict("/problems/frozen", "A frozen audience does not change", detail))
+        }
+    }
+}
+
+fn being_resolved() -> Problem {
+    let detail = "another upload is being resolved: wait until it is frozen or has failed";
+    Problem::conflict("/problems/being-resolved", "Another upload came first", detail)
+}

@@ -1,0 +1,98 @@
+//! Exports of a launch's outcomes, device by device: asked for here, written by a resolver, fetched here.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use backend::{Expect, rows};
+use http::{HeaderMap, StatusCode, header};
+use model::audience::UploadFormat;
+use model::export::{Export, ExportState};
+use model::queued::{ToResolver, WriteOut};
+use model::{ExportId, LaunchId};
+use serde::{Deserialize, Serialize};
+use tokio_util::io::ReaderStream;
+use utoipa::ToSchema;
+
+use super::Shown;
+use super::imports::enqueue;
+use super::launches::require_over;
+use super::live::Standing;
+use crate::extract::{Json as Body_, Place};
+use crate::problem::{Problem, Result};
+use crate::{Api, idempotency, upload};
+
+/// An export to write.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewExport {
+    /// `ndjson` or `csv`.
+    #[schema(value_type = String)]
+    format: UploadFormat,
+}
+
+/// Ask for the outcomes of a launch that is over.
+#[utoipa::path(post, path = "/v1/launches/{id}/exports", tag = "report", params(("id" = String, Path)),
+    request_body = NewExport, responses((status = 202, body = Object), (status = 409, body = Problem)))]
+pub(crate) async fn create(
+    State(api): State<Api>,
+    Place(id): Place<LaunchId>,
+    headers: HeaderMap,
+    Body_(new): Body_<NewExport>,
+) -> Result<impl IntoResponse> {
+    require_over(&Standing::read(&api, id).await?)?;
+    let made = idempotency::once(&api, &headers, &("export", id, &new), make(&api, id, &new)).await?;
+    let location = format!("/v1/exports/{}", made.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(made)))
+}
+
+async fn make(api: &Api, launch: LaunchId, new: &NewExport) -> Result<Export> {
+    let export = Export {
+        id: ExportId::random(&*api.runtime.randomness),
+        launch,
+        format: new.format,
+        state: ExportState::Asked,
+        created_at: upload::now(api),
+    };
+    api.backend.store.write(vec![rows::export::put(&export, Expect::Absent)]).await?;
+    enqueue(api, &ToResolver::WriteOut(WriteOut { export: export.id })).await?;
+    Ok(export)
+}
+
+/// Look at an export.
+#[utoipa::path(get, path = "/v1/exports/{id}", tag = "report", params(("id" = String, Path)),
+    responses((status = 200, body = Object)))]
+pub(crate) async fn get(State(api): State<Api>, Place(id): Place<ExportId>) -> Result<Json<Shown<Export>>> {
+    Ok(Json(read(&api, id).await?.into()))
+}
+
+async fn read(api: &Api, id: ExportId) -> Result<rows::Versioned<Export>> {
+    let row = rows::export::get(&*api.backend.store, id).await?;
+    row.ok_or_else(|| Problem::not_found(format!("export {id}")))
+}
+
+/// Fetch the file of an export.
+#[utoipa::path(get, path = "/v1/exports/{id}/file", tag = "report", params(("id" = String, Path)),
+    responses((status = 200, content_type = "application/x-ndjson", body = String), (status = 409, body = Problem)))]
+pub(crate) async fn file(State(api): State<Api>, Place(id): Place<ExportId>) -> Result<Response> {
+    let export = read(&api, id).await?.body;
+    let ExportState::Done { blob, bytes, .. } = &export.state else {
+        let detail = format!("export {id} is not written yet, or failed: look at /v1/exports/{id}");
+        return Err(Problem::conflict("/problems/not-written", "There is no file yet", detail));
+    };
+    let path = api.backend.blobs.file(blob).await?;
+    let path = path.ok_or_else(|| Problem::not_found(format!("file of export {id}")))?;
+    let file =
+        tokio::fs::File::open(&path).await.map_err(|error| Problem::not_found(format!("file: {error}")))?;
+    let (media_type, ending) = match export.format {
+        UploadFormat::Csv => ("text/csv; charset=utf-8", "csv"),
+        UploadFormat::Ndjson => ("application/x-ndjson", "ndjson"),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, media_type.to_owned()),
+        (header::CONTENT_LENGTH, bytes.to_string()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{id}.{ending}\"")),
+    ];
+    let body = Body::from_stream(ReaderStream::with_capacity(file, 256 * 1_024));
+    Ok((headers, body).into_response())
+}

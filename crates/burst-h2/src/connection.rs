@@ -128,6 +128,7 @@ impl Connection {
     }
 
     /// Whether the peer's SETTINGS have arrived, so that requests may start.
+    #[inline]
     pub fn is_ready(&self) -> bool {
         self.has_peer_settings && !self.is_broken
     }
@@ -148,6 +149,7 @@ impl Connection {
     }
 
     /// Requests that may be open at once: the peer's limit or ours.
+    #[inline]
     pub fn stream_limit(&self) -> u32 {
         self.peer.streams_max.min(self.config.streams_max)
     }
@@ -305,6 +307,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn end_answered(&mut self, at: u32, ends: &mut impl Ends) {
         let slot = self.slots.release(at);
         self.held.forget(at, &slot);

@@ -104,7 +104,8 @@ impl Default for DriverConfig {
             settings_ack_within: Duration::from_secs(20),
             pong_within: Duration::from_secs(10),
             round_at_least: Duration::ZERO,
-            write_bytes: 64 * 1024,
+            // Four full records, less a request that is begun just below it.
+            write_bytes: 63 * 1024,
             write_turn_bytes: 256 * 1024,
             read_turn_max: 4,
             events_max: 1024,

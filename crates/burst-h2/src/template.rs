@@ -82,6 +82,7 @@ impl Template {
     }
 
     /// Unique in this process.
+    #[inline]
     pub fn id(&self) -> u64 {
         self.0.id
     }
@@ -92,6 +93,7 @@ impl Template {
     }
 
     /// How many values each request must give.
+    #[inline]
     pub fn varying_count(&self) -> usize {
         self.0.varying_count
     }

@@ -1,9 +1,12 @@
 //! Measures the CPU of one driver thread per answered request, against a bare frame sink in another thread over TLS:
 //! `cargo run --release -p burst-h2 --example burst -- connections=8 streams=1000 requests=8000000 latency_ms=0`
+//! With `endpoint=127.0.0.1:8443 keys=FOLDER` another server is measured against, which presents the certificate that a
+//! run without `endpoint` left in that folder.
 
 mod sink;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +16,8 @@ use burst_h2::driver::{
 use burst_h2::{ConnectionConfig, End, EndResult, Field, Nanos, Request, Template};
 use rustix::thread::CpuSet;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls_pki_types::{PrivateKeyDer, ServerName};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sink::SinkConfig;
 
 /// Suspended time included, as a driver wants it.
@@ -37,15 +41,19 @@ struct Settings {
     is_fcm: bool,
     round: Duration,
     write_bytes: usize,
+    endpoint: Option<SocketAddr>,
+    keys: Option<PathBuf>,
+}
+
+fn argument(name: &str) -> Option<String> {
+    let prefix = format!("{name}=");
+    std::env::args().find_map(|argument| argument.strip_prefix(&prefix).map(str::to_owned))
 }
 
 impl Settings {
     fn from_arguments() -> Settings {
         let value = |name: &str, default: u64| {
-            let prefix = format!("{name}=");
-            std::env::args()
-                .find_map(|argument| argument.strip_prefix(&prefix).map(|v| v.parse().expect("a number")))
-                .unwrap_or(default)
+            argument(name).map_or(default, |value| value.parse().expect("a number"))
         };
         Settings {
             connections: value("connections", 8) as usize,
@@ -54,27 +62,20 @@ impl Settings {
             latency: Duration::from_millis(value("latency_ms", 0)),
             is_fcm: value("fcm", 0) == 1,
             round: Duration::from_micros(value("round_us", 0)),
-            write_bytes: value("write_bytes", 65536) as usize,
+            write_bytes: value("write_bytes", 64512) as usize,
+            endpoint: argument("endpoint").map(|text| text.parse().expect("an address with port")),
+            keys: argument("keys").map(PathBuf::from),
         }
     }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = Settings::from_arguments();
-    let (server, client) = tls_configs()?;
-    let sink = SinkConfig {
-        tls: Some(server),
-        streams_max: settings.streams,
-        latency: settings.latency,
-        body: if settings.is_fcm { vec![b'x'; 80] } else { Vec::new() },
-        block: vec![0x88],
+    let (server, client) = tls_configs(settings.keys.as_deref(), settings.endpoint.is_some())?;
+    let address = match settings.endpoint {
+        Some(endpoint) => endpoint,
+        None => spawn_sink(&settings, server)?,
     };
-    let (tell, address) = std::sync::mpsc::channel();
-    std::thread::Builder::new().name("sink".into()).spawn(move || {
-        pin(1);
-        sink::serve(&sink, |address| tell.send(address).expect("main waits for it")).expect("sink serves");
-    })?;
-    let address = address.recv()?;
     pin(0);
 
     let config = DriverConfig {
@@ -89,6 +90,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+fn spawn_sink(settings: &Settings, server: Arc<rustls::ServerConfig>) -> std::io::Result<SocketAddr> {
+    let sink = SinkConfig {
+        tls: Some(server),
+        streams_max: settings.streams,
+        latency: settings.latency,
+        body: if settings.is_fcm { vec![b'x'; 80] } else { Vec::new() },
+        block: vec![0x88],
+    };
+    let (tell, address) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name("sink".into()).spawn(move || {
+        pin(1);
+        sink::serve(&sink, |address| tell.send(address).expect("main waits for it")).expect("sink serves");
+    })?;
+    Ok(address.recv().expect("the sink tells it"))
+}
+
 /// Puts this thread on one core, so that client and sink do not disturb each other.
 fn pin(core: usize) {
     let mut set = CpuSet::new();
@@ -99,19 +116,35 @@ fn pin(core: usize) {
 
 type Configs = (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>);
 
-fn tls_configs() -> Result<Configs, Box<dyn std::error::Error>> {
+/// A certificate and its key, those of an earlier run when a server that has them is to be measured against.
+fn certificate(
+    keys: Option<&Path>,
+    is_kept: bool,
+) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), Box<dyn std::error::Error>> {
+    let files = keys.map(|folder| (folder.join("cert.pem"), folder.join("key.pem")));
+    if let Some((cert, key)) = files.as_ref().filter(|_| is_kept) {
+        return Ok((CertificateDer::from_pem_file(cert)?, PrivateKeyDer::from_pem_file(key)?));
+    }
     let key = rcgen::generate_simple_self_signed(vec!["localhost".into()])?;
+    if let Some((cert_file, key_file)) = files {
+        std::fs::write(cert_file, key.cert.pem())?;
+        std::fs::write(key_file, key.signing_key.serialize_pem())?;
+    }
+    Ok((key.cert.der().clone(), PrivateKeyDer::try_from(key.signing_key.serialize_der())?))
+}
+
+fn tls_configs(keys: Option<&Path>, is_kept: bool) -> Result<Configs, Box<dyn std::error::Error>> {
+    let (cert, secret) = certificate(keys, is_kept)?;
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(key.cert.der().clone())?;
+    roots.add(cert.clone())?;
     let provider = Arc::new(CryptoProvider {
         cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],
         ..aws_lc_rs::default_provider()
     });
-    let secret = PrivateKeyDer::try_from(key.signing_key.serialize_der())?;
     let mut server = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![key.cert.der().clone()], secret)?;
+        .with_single_cert(vec![cert], secret)?;
     server.alpn_protocols = vec![b"h2".to_vec()];
     let mut client = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

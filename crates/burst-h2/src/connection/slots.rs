@@ -25,15 +25,18 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    #[inline]
     pub(crate) fn stream(&self) -> u32 {
         self.stream & !KEEPS_ANSWER
     }
 
     /// Where in the stream of plaintext bytes its last byte ends.
+    #[inline]
     pub(crate) fn end(&self) -> u64 {
         self.end_and_status >> STATUS_BITS
     }
 
+    #[inline]
     pub(crate) fn set_end(&mut self, end: u64) {
         self.end_and_status = end << STATUS_BITS | u64::from(self.status());
     }
@@ -44,6 +47,7 @@ impl Slot {
         self.end_and_status as u16
     }
 
+    #[inline]
     pub(crate) fn set_status(&mut self, status: u16) {
         self.end_and_status |= u64::from(status);
     }
@@ -214,6 +218,7 @@ impl Slots {
         self.matching(|slot| slot.deadline <= now)
     }
 
+    #[inline]
     fn millis(&self, deadline: Nanos) -> u32 {
         let millis = deadline.saturating_sub(self.born).div_ceil(NANOS_PER_MILLI);
         millis.min(u64::from(u32::MAX)) as u32

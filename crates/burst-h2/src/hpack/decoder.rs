@@ -37,28 +37,30 @@ impl Decoder {
         let status = *STATUSES.get(usize::from(first).wrapping_sub(0x88))?;
         block = rest;
         while let Some(&byte) = block.first() {
-            match byte {
-                0x80.. => {
-                    let index = integer::take(&mut block, 7)?;
-                    if index == 0 || index > STATIC_COUNT + self.table.len() || is_status(index) {
-                        return None;
-                    }
-                }
-                0x00..=0x1f => {
-                    let index = integer::take(&mut block, 4)?;
-                    if index == 0 {
-                        // A name in full may be `:status`, upper case or worse.
-                        let (name, is_huffman) = integer::take_string(&mut block)?;
-                        if is_huffman || !is_plain_name(name) {
-                            return None;
-                        }
-                    } else if is_status(index) || index > STATIC_COUNT + self.table.len() {
-                        return None;
-                    }
-                    integer::take_string(&mut block)?;
-                }
+            let prefix_bits = match byte {
+                0x80.. => 7,
+                0x00..=0x1f => 4,
+                // Into a table of size 0 goes nothing: such a literal changes no state either.
+                0x40..=0x7f if self.table.is_off() => 6,
                 _ => return None,
+            };
+            let index = integer::take(&mut block, prefix_bits)?;
+            if is_status(index) || index > STATIC_COUNT + self.table.len() {
+                return None;
             }
+            if prefix_bits == 7 {
+                if index == 0 {
+                    return None;
+                }
+                continue;
+            }
+            if index == 0 {
+                let (name, is_huffman) = integer::take_string(&mut block)?;
+                if !is_ordinary_name(name, is_huffman) {
+                    return None;
+                }
+            }
+            integer::take_string(&mut block)?;
         }
         Some(status)
     }
@@ -131,10 +133,13 @@ fn is_status(index: usize) -> bool {
     (8..=14).contains(&index)
 }
 
-/// Lower-case and not a pseudo header: nothing that could make the answer malformed.
+/// Neither a pseudo header nor upper-case: nothing that could make the answer malformed.
 #[inline]
-fn is_plain_name(name: &[u8]) -> bool {
-    !name.is_empty() && name[0] != b':' && !name.iter().any(u8::is_ascii_uppercase)
+fn is_ordinary_name(name: &[u8], is_huffman: bool) -> bool {
+    let is_ordinary = |byte: u8| byte != b':' && !byte.is_ascii_uppercase();
+    let are_all =
+        if is_huffman { huffman::all(name, is_ordinary) } else { name.iter().copied().all(is_ordinary) };
+    are_all && !name.is_empty()
 }
 
 fn string(block: &mut &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {

@@ -70,6 +70,19 @@ const fn build() -> Code {
 
 /// Appends the decoded text; `None` when it holds the end-of-string mark or ends in anything but at most seven 1-bits.
 pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    each_symbol(coded, |symbol| {
+        out.push(symbol);
+        true
+    })
+}
+
+/// Whether it is sound code for a text all of whose bytes are wanted; nothing is kept of it.
+pub(crate) fn all(coded: &[u8], is_wanted: impl FnMut(u8) -> bool) -> bool {
+    each_symbol(coded, is_wanted).is_some()
+}
+
+#[inline]
+fn each_symbol(coded: &[u8], mut takes: impl FnMut(u8) -> bool) -> Option<()> {
     let mut bits: u64 = 0;
     let mut count: u32 = 0;
     let mut coded = coded.iter();
@@ -89,10 +102,9 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Option<()> {
             let padding = u64::MAX << (64 - count);
             return (count < 8 && bits == padding).then_some(());
         }
-        if symbol == END_OF_STRING {
+        if symbol == END_OF_STRING || !takes(symbol as u8) {
             return None;
         }
-        out.push(symbol as u8);
         bits <<= length;
         count -= length;
     }

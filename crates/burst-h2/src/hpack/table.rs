@@ -99,6 +99,11 @@ impl DynamicTable {
         self.entries.len()
     }
 
+    /// Whether nothing can be in it.
+    pub(crate) fn is_off(&self) -> bool {
+        self.bytes_max == 0
+    }
+
     /// By the index of a header block, which counts the static table first.
     pub(crate) fn get(&self, index: usize) -> Option<(&[u8], &[u8])> {
         if index == 0 {

@@ -137,6 +137,25 @@ fn skimming_reads_usual_answers_and_leaves_all_others_to_decoding() {
     }
 }
 
+#[test]
+fn without_a_table_literals_with_indexing_are_skimmed_too() {
+    // What nginx sends: server, date and content-length "with indexing" each time.
+    let block = bytes("88 76 85 aa6355e76b 61 03 646179 5f 01 30");
+    assert_eq!(Decoder::new(4096).skim(&block), None);
+    assert_eq!(Decoder::new(0).skim(&block), Some(200));
+}
+
+#[test]
+fn names_in_huffman_code_are_skimmed_when_they_are_ordinary() {
+    let decoder = Decoder::new(0);
+    // "no-cache" as a name, then ":status", then "A".
+    assert_eq!(decoder.skim(&bytes("88 00 86 a8eb10649cbf 01 31")), Some(200));
+    assert_eq!(decode(&mut Decoder::new(0), &bytes("00 85 b8848d36a3 01 31")).unwrap()[0].0, ":status");
+    assert_eq!(decoder.skim(&bytes("88 00 85 b8848d36a3 01 31")), None);
+    assert_eq!(decode(&mut Decoder::new(0), &bytes("00 81 87 01 31")).unwrap()[0].0, "A");
+    assert_eq!(decoder.skim(&bytes("88 00 81 87 01 31")), None);
+}
+
 fn field() -> impl Strategy<Value = (Vec<u8>, Vec<u8>, u8)> {
     let name = prop_oneof![
         Just(":status".to_owned()),

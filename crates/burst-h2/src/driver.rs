@@ -5,6 +5,7 @@ mod control;
 mod endpoint;
 mod plain;
 mod round;
+mod table;
 mod tls;
 mod transport;
 mod turn;
@@ -86,6 +87,8 @@ pub struct DriverConfig {
     /// Rounds begin at least this far apart while answers come in small pieces: fewer and larger reads for a little
     /// latency. Zero reads whenever something is there.
     pub round_at_least: Duration,
+    /// A round that lasts longer leaves the rest of the connections to the next one: so often is `tick` called.
+    pub round_at_most: Duration,
     /// Plaintext bytes of requests gathered for one write. It bounds what waits encrypted when a socket is full, and so
     /// what an abort finds beyond reach of [`Connection::revoke`](crate::Connection::revoke).
     pub write_bytes: usize,
@@ -104,6 +107,7 @@ impl Default for DriverConfig {
             settings_ack_within: Duration::from_secs(20),
             pong_within: Duration::from_secs(10),
             round_at_least: Duration::ZERO,
+            round_at_most: Duration::from_millis(5),
             // Four full records, less a request that is begun just below it.
             write_bytes: 63 * 1024,
             write_turn_bytes: 256 * 1024,

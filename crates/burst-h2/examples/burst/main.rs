@@ -166,6 +166,7 @@ struct Burst {
     started: u64,
     answered: u64,
     lost: u64,
+    closed: u64,
     latency_sum: u64,
     begin: (Nanos, Nanos),
     end: (Nanos, Nanos),
@@ -199,6 +200,7 @@ impl Burst {
             started: 0,
             answered: 0,
             lost: 0,
+            closed: 0,
             latency_sum: 0,
             begin: (0, 0),
             end: (0, 0),
@@ -266,7 +268,10 @@ impl Traffic for Burst {
         match event {
             ConnectionEvent::Ready { .. } => self.ready += 1,
             ConnectionEvent::Closed { error } if self.answered < self.settings.requests => {
-                eprintln!("closed: {error:?}");
+                self.closed += 1;
+                if self.closed <= 3 {
+                    eprintln!("closed: {error}");
+                }
             }
             _ => {}
         }

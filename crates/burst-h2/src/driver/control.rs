@@ -1,6 +1,7 @@
 //! What a traffic tells its driver between rounds. Commands take effect when `tick` has returned.
 
 use super::endpoint::ConnectionRef;
+use super::table::Table;
 use crate::ConnectionConfig;
 
 /// A connection to open.
@@ -26,22 +27,16 @@ pub(super) enum Command<'a, T> {
     Revoke(Matches<'a>),
 }
 
-/// The connections that can be named, before their place is known to exist.
-pub(super) trait Places {
-    fn reserve(&mut self, user: u64) -> ConnectionRef;
-    fn count(&self) -> usize;
-}
-
 /// Commands to a driver, gathered during [`Traffic::tick`](super::Traffic::tick).
 pub struct Control<'a, T> {
-    pub(super) places: &'a mut dyn Places,
+    pub(super) table: &'a mut Table<T>,
     pub(super) commands: &'a mut Vec<Command<'static, T>>,
 }
 
 impl<T> Control<'_, T> {
     /// Adds a connection. Its fate is told by events; `Closed` comes even when it never opened.
     pub fn open(&mut self, spec: OpenSpec<T>) -> ConnectionRef {
-        let id = self.places.reserve(spec.user);
+        let id = self.table.reserve(spec.user);
         self.commands.push(Command::Open(id, spec));
         id
     }
@@ -81,6 +76,6 @@ impl<T> Control<'_, T> {
 
     /// Connections of this driver, opening and draining ones included.
     pub fn connections(&self) -> usize {
-        self.places.count()
+        self.table.count()
     }
 }

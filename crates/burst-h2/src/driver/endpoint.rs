@@ -156,6 +156,7 @@ pub(super) struct Limits {
     pub(super) ready_within: Nanos,
     pub(super) settings_ack_within: Nanos,
     pub(super) pong_within: Nanos,
+    pub(super) round_at_most: Nanos,
 }
 
 /// Hands what a connection says to the traffic.

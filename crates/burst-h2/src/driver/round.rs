@@ -1,64 +1,19 @@
 //! The rounds of a driver: tick, poll, a turn for each connection that has something to do, deadlines.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 
-use super::control::{Command, Control, Places};
+use super::control::{Command, Control};
 use super::endpoint::{ConnectionEvent, ConnectionRef, Endpoint, Limits, Sink};
+use super::table::Table;
 use super::transport::{Buffers, Transport};
 use super::{Clock, DriverConfig, Traffic, Wake};
 use crate::{Cause, ConnectionError, Nanos};
 
 pub(super) const WAKER: Token = Token(usize::MAX);
-
-/// The connections of a driver by their index.
-pub(super) struct Table<T> {
-    places: Vec<Option<Box<Endpoint<T>>>>,
-    generations: Vec<u32>,
-    free: Vec<u32>,
-}
-
-impl<T> Places for Table<T> {
-    fn reserve(&mut self, user: u64) -> ConnectionRef {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(None);
-            self.generations.push(0);
-            self.places.len() as u32 - 1
-        });
-        ConnectionRef { index, generation: self.generations[index as usize], user }
-    }
-
-    fn count(&self) -> usize {
-        self.places.len() - self.free.len()
-    }
-}
-
-impl<T> Table<T> {
-    pub(super) fn get(&mut self, index: u32) -> Option<&mut Endpoint<T>> {
-        self.places.get_mut(index as usize)?.as_deref_mut()
-    }
-
-    fn named(&mut self, id: ConnectionRef) -> Option<&mut Endpoint<T>> {
-        self.get(id.index).filter(|endpoint| endpoint.id == id)
-    }
-
-    pub(super) fn remove(&mut self, index: u32) -> Option<Box<Endpoint<T>>> {
-        let endpoint = self.places[index as usize].take()?;
-        self.vacate(index);
-        Some(endpoint)
-    }
-
-    fn vacate(&mut self, index: u32) {
-        self.generations[index as usize] += 1;
-        self.free.push(index);
-    }
-
-    fn indices(&self) -> impl Iterator<Item = u32> + use<T> {
-        0..self.places.len() as u32
-    }
-}
 
 pub(super) struct Rounds<'c, C, T> {
     pub(super) config: DriverConfig,
@@ -70,7 +25,7 @@ pub(super) struct Rounds<'c, C, T> {
     /// The buffer that connections fill in turn, so that it stays in the cache.
     pub(super) output: Vec<u8>,
     /// Connections with something to do in the next round.
-    queue: Vec<u32>,
+    queue: VecDeque<u32>,
     commands: Vec<Command<'static, T>>,
     /// Nothing is overdue before this moment.
     pub(super) deadline_bound: Nanos,
@@ -87,13 +42,14 @@ impl<'c, C: Clock, T: Transport> Rounds<'c, C, T> {
                 ready_within: nanos(config.ready_within),
                 settings_ack_within: nanos(config.settings_ack_within),
                 pong_within: nanos(config.pong_within),
+                round_at_most: nanos(config.round_at_most),
             },
             poll,
             clock,
-            table: Table { places: Vec::new(), generations: Vec::new(), free: Vec::new() },
+            table: Table::new(),
             buffers: Buffers::new(config.write_bytes),
             output: Vec::with_capacity(config.write_bytes + 8 * 1024),
-            queue: Vec::new(),
+            queue: VecDeque::new(),
             commands: Vec::new(),
             deadline_bound: Nanos::MAX,
             received_bytes: 0,
@@ -107,7 +63,7 @@ impl<'c, C: Clock, T: Transport> Rounds<'c, C, T> {
         let result = loop {
             let now = self.clock.now();
             let wake =
-                traffic.tick(&mut Control { places: &mut self.table, commands: &mut self.commands }, now);
+                traffic.tick(&mut Control { table: &mut self.table, commands: &mut self.commands }, now);
             self.obey(traffic, now);
             if wake == Wake::Stop {
                 break Ok(());
@@ -118,7 +74,7 @@ impl<'c, C: Clock, T: Transport> Rounds<'c, C, T> {
                 _ => {}
             }
             self.note(&events);
-            self.turns(traffic);
+            self.turns(traffic, self.clock.now());
             self.expire(traffic);
             self.pace(now);
         };
@@ -157,19 +113,22 @@ impl<'c, C: Clock, T: Transport> Rounds<'c, C, T> {
             && !endpoint.is_queued
         {
             endpoint.is_queued = true;
-            self.queue.push(index);
+            self.queue.push_back(index);
         }
     }
 
-    fn turns(&mut self, traffic: &mut impl Traffic<Transport = T>) {
+    /// A turn for each connection in the queue; with very many of them the rest wait for the next round, so that the
+    /// traffic is asked often.
+    fn turns(&mut self, traffic: &mut impl Traffic<Transport = T>, began: Nanos) {
         (self.received_bytes, self.received_reads) = (0, 0);
-        let mut queue = std::mem::take(&mut self.queue);
-        for index in queue.drain(..) {
-            self.turn(index, traffic);
+        for _ in 0..self.queue.len() {
+            let Some(index) = self.queue.pop_front() else { break };
+            let now = self.clock.now();
+            self.turn(index, traffic, now);
+            if now.saturating_sub(began) > self.limits.round_at_most {
+                break;
+            }
         }
-        // Keep the larger list's memory; those who asked for another turn during this one stay.
-        queue.append(&mut self.queue);
-        self.queue = queue;
     }
 
     /// Lets small answers gather before the next round. Only when it says so in the configuration.
@@ -227,12 +186,12 @@ impl<'c, C: Clock, T: Transport> Rounds<'c, C, T> {
     ) {
         let mut endpoint = Endpoint::new(id, spec.transport, &spec.config, now);
         if let Err(error) = endpoint.transport.register(self.poll.registry(), Token(id.index as usize)) {
-            self.table.vacate(id.index);
+            self.table.remove(id);
             traffic.event(id, ConnectionEvent::Closed { error: ConnectionError::Io(error) });
             return;
         }
         self.deadline_bound = self.deadline_bound.min(endpoint.next_deadline(&self.limits));
-        self.table.places[id.index as usize] = Some(Box::new(endpoint));
+        self.table.put(endpoint);
     }
 
     fn revoke(
@@ -285,7 +244,8 @@ impl<'c, C: Clock, T: Transport> Rounds<'c, C, T> {
         traffic: &mut impl Traffic<Transport = T>,
     ) {
         let now = self.clock.now();
-        if let Some(mut endpoint) = self.table.remove(index) {
+        let id = self.table.get(index).map(|endpoint| endpoint.id);
+        if let Some(mut endpoint) = id.and_then(|id| self.table.remove(id)) {
             endpoint.say_goodbye(&error, &mut self.buffers);
             endpoint.close(error, cause, traffic, now);
         }

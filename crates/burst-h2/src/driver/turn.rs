@@ -7,8 +7,7 @@ use super::{Clock, Traffic};
 use crate::{Cause, ConnectionError, Nanos};
 
 impl<C: Clock, T: Transport> Rounds<'_, C, T> {
-    pub(super) fn turn(&mut self, index: u32, traffic: &mut impl Traffic<Transport = T>) {
-        let now = self.clock.now();
+    pub(super) fn turn(&mut self, index: u32, traffic: &mut impl Traffic<Transport = T>, now: Nanos) {
         let Some(endpoint) = self.table.get(index) else { return };
         endpoint.is_queued = false;
         if let Err((error, cause)) = self.work(index, traffic, now) {
@@ -127,7 +126,8 @@ impl<T: Transport> Endpoint<T> {
             let started = self.gather(traffic, config.write_bytes, now);
             let bytes = self.connection.output().len();
             self.send(buffers)?;
-            if started == 0 || self.transport.is_blocked() {
+            let is_done = started == 0 && bytes < config.write_bytes;
+            if is_done || self.transport.is_blocked() {
                 return Ok(true);
             }
             budget = budget.saturating_sub(bytes);

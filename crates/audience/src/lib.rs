@@ -1,1 +1,25 @@
-//! audience
+//! Reads uploads, takes devices into the directory, resolves audiences and freezes them into snapshots, writes outcomes
+//! out. All of it is the work of one role, the resolver, which is asked by messages and tells by rows.
+
+mod cause;
+mod columns;
+mod config;
+mod desk;
+mod error;
+mod fields;
+mod freeze;
+mod import;
+mod json;
+mod lines;
+mod resolve;
+mod role;
+mod rows;
+mod sorter;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use error::{Error, Result};
+pub use role::run;

@@ -64,7 +64,8 @@ pub enum AudienceState {
     Uploaded,
     /// A resolver is at it.
     Resolving {
-        /// Rows read so far.
+        /// Rows read so far. Stored beside [`Audience::rows`], hence the other name there.
+        #[serde(rename = "rows_read")]
         rows: u64,
     },
     /// Frozen into a snapshot.
@@ -150,4 +151,34 @@ pub struct AudienceReport {
     pub by_market: BTreeMap<String, u64>,
     /// Devices by locale.
     pub by_locale: BTreeMap<String, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_audience_reads_back_in_every_state() {
+        let digest = Digest([7; 32]);
+        let states = [
+            AudienceState::Empty,
+            AudienceState::Uploaded,
+            AudienceState::Resolving { rows: 7 },
+            AudienceState::Frozen { snapshot: digest, at: Timestamp(1) },
+            AudienceState::Failed { why: "w".into() },
+        ];
+        for state in states {
+            let audience = Audience {
+                id: AudienceId(1),
+                name: "n".into(),
+                rows: Some(UploadRows::Users),
+                upload: None,
+                state,
+                report: Some(AudienceReport::default()),
+                created_at: Timestamp(3),
+            };
+            let json = serde_json::to_string(&audience).unwrap();
+            assert_eq!(serde_json::from_str::<Audience>(&json).unwrap(), audience, "{json}");
+        }
+    }
 }

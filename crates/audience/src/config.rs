@@ -1,0 +1,45 @@
+//! What can be set, and why it is what it is.
+
+use std::time::Duration;
+
+/// A resolver's settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Memory for a snapshot's devices before they are spilled to disk.
+    pub build_bytes_max: usize,
+    /// Memory for sorting user ids before they are spilled to disk. 4 million ids of 40 bytes take 224 MB.
+    pub sort_bytes_max: usize,
+    /// Bytes of one line of an upload; a longer one is a bad row.
+    pub line_bytes_max: usize,
+    /// Devices of one call that imports.
+    pub import_devices: usize,
+    /// Users of one call that resolves.
+    pub resolve_users: usize,
+    /// How often progress is stored.
+    pub progress_every: Duration,
+    /// How long one call waits for messages.
+    pub receive_wait: Duration,
+    /// Pause before failed work is tried again.
+    pub retry_after: Duration,
+    /// Times that work is begun before it is given up: more means that it breaks whoever takes it.
+    pub attempts_max: u32,
+    /// Work folders of resolvers that were killed are removed once they are this old; longer than any work takes.
+    pub leftover_age: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            build_bytes_max: 1 << 30,
+            sort_bytes_max: 256 << 20,
+            line_bytes_max: 64 << 10,
+            import_devices: 20_000,
+            resolve_users: 8_192,
+            progress_every: Duration::from_secs(1),
+            receive_wait: Duration::from_secs(1),
+            retry_after: Duration::from_secs(5),
+            attempts_max: 5,
+            leftover_age: Duration::from_secs(24 * 3_600),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What all work of a resolver has in common: conditional writes that outlast a lost answer, the audit, local files.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use backend::rows::audit::{self, Event};
+use backend::store::{Change, Transacted, Written};
+use backend::{Backend, Expect, Key, Row, Write};
+use model::runtime::Runtime;
+use model::{Monotonic, Timestamp};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+/// Who acts where no person does, as the audit writes it.
+const RESOLVER: &str = "resolver";
+/// Attempts for one write or read before the whole work is left to a later try.
+const CALLS_MAX: u32 = 5;
+/// Beats that may be missing before work counts as abandoned.
+const SILENT_BEATS: u32 = 3;
+const CALL_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a resolver was given.
+pub(crate) struct Desk {
+    pub(crate) backend: Backend,
+    pub(crate) runtime: Runtime,
+    pub(crate) config: Config,
+}
+
+impl Desk {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.runtime.clock.now()
+    }
+
+    /// Puts a row that should still have the version last read; returns its new version.
+    pub(crate) async fn put(&self, write: Write) -> Result<u64> {
+        let mut calls = 0;
+        loop {
+            let result = self.backend.store.write(vec![write.clone()]).await;
+            let error = match result.map(|written| written.into_iter().next()) {
+                Ok(Some(Written::Done(version))) => return Ok(version),
+                Ok(Some(Written::Conflict(row))) => {
+                    return ours(&write, row.as_ref()).ok_or(Error::Overtaken);
+                }
+                Ok(None) => return Err(Error::Overtaken),
+                Err(error) => error,
+            };
+            self.pause_or_give_up(error.into(), &mut calls).await?;
+        }
+    }
+
+    /// The same together with an audit entry.
+    pub(crate) async fn put_audited(
+        &self,
+        write: Write,
+        action: &str,
+        detail: serde_json::Value,
+    ) -> Result<()> {
+        let subject = write.key.sort.clone();
+        let event = Event { at: self.now(), actor: RESOLVER.into(), action: action.into(), subject, detail };
+        let mut calls = 0;
+        loop {
+            let error = match self.try_put_audited(&write, &event).await {
+                Ok(Transacted::Done) => return Ok(()),
+                Ok(Transacted::Conflict(places)) if places.contains(&0) => {
+                    let rows = self.backend.store.get(std::slice::from_ref(&write.key)).await?;
+                    let row = rows.into_iter().next().flatten();
+                    return ours(&write, row.as_ref()).map(drop).ok_or(Error::Overtaken);
+                }
+                // Another audit entry came first.
+                Ok(Transacted::Conflict(_)) => continue,
+                Err(error) => error,
+            };
+            self.pause_or_give_up(error, &mut calls).await?;
+        }
+    }
+
+    async fn try_put_audited(&self, write: &Write, event: &Event) -> Result<Transacted> {
+        let store = &*self.backend.store;
+        let mut writes = vec![write.clone()];
+        writes.extend(audit::append(store, event.clone()).await?);
+        Ok(store.transact(writes).await?)
+    }
+
+    /// Whether nobody is at work that somebody began: its row, last read at `version`, does not change any more.
+    pub(crate) async fn is_abandoned(&self, key: Key, version: u64) -> Result<bool> {
+        self.runtime.clock.sleep(self.config.progress_every * SILENT_BEATS).await;
+        let rows = self.backend.store.get(&[key]).await?;
+        Ok(rows.into_iter().flatten().next().is_some_and(|row| row.version == version))
+    }
+
+    /// Waits before another call, or returns `error` when that is no use.
+    pub(crate) async fn pause_or_give_up(&self, error: Error, calls: &mut u32) -> Result<()> {
+        *calls += 1;
+        if !error.is_transient() || *calls >= CALLS_MAX {
+            return Err(error);
+        }
+        self.runtime.clock.sleep(CALL_PAUSE * *calls).await;
+        Ok(())
+    }
+
+    /// A local file with the bytes of a blob.
+    pub(crate) async fn file(&self, blob: &str) -> Result<PathBuf> {
+        let file = self.backend.blobs.file(blob).await?;
+        file.ok_or_else(|| Error::Missing(blob.to_owned()))
+    }
+
+    /// A folder of its own for the files of one work.
+    pub(crate) fn work_folder(&self) -> Result<WorkFolder> {
+        let name = format!("{WORK_PREFIX}{:032x}", self.runtime.randomness.u128());
+        let path = self.backend.blobs.staging().join(name);
+        std::fs::create_dir(&path).map_err(Error::io("make a folder for work"))?;
+        Ok(WorkFolder(path))
+    }
+
+    /// Removes the work folders of resolvers that were killed.
+    pub(crate) fn sweep(&self) {
+        let entries = std::fs::read_dir(self.backend.blobs.staging());
+        let entries = entries.into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(WORK_PREFIX)) {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+            let age = since.map(|since| self.now().since(Timestamp(since.as_micros() as u64)));
+            if age.is_some_and(|age| age > self.config.leftover_age) {
+                // Whatever stays is found by the next sweep.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+const WORK_PREFIX: &str = "work-";
+
+/// The version of `row` when it is what `write` would have made: an earlier call whose answer was lost.
+fn ours(write: &Write, row: Option<&Row>) -> Option<u64> {
+    let Change::Put(body) = &write.change else { return None };
+    let row = row.filter(|row| row.body == *body)?;
+    let is_next = match write.expect {
+        Expect::Version(version) => row.version == version + 1,
+        Expect::Absent => row.version == 1,
+        Expect::Anything => true,
+    };
+    is_next.then_some(row.version)
+}
+
+/// Removed when dropped.
+pub(crate) struct WorkFolder(PathBuf);
+
+impl WorkFolder {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        // A folder that stays is found by a later sweep.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// When progress was last stored.
+pub(crate) struct Pulse {
+    last: Monotonic,
+}
+
+impl Pulse {
+    pub(crate) fn new(desk: &Desk) -> Self {
+        Self { last: desk.runtime.clock.monotonic() }
+    }
+
+    /// Waits until it is time again.
+    pub(crate) async fn due(&mut self, desk: &Desk) {
+        let clock = &desk.runtime.clock;
+        let since = clock.monotonic().since(self.last);
+        if let Some(left) = desk.config.progress_every.checked_sub(since).filter(|left| !left.is_zero()) {
+            clock.sleep(left).await;
+        }
+        self.last = clock.monotonic();
+    }
+}

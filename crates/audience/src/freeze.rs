@@ -1,0 +1,99 @@
+//! From users to a snapshot. While one batch of users is looked up, the devices of the batch before are packed.
+
+use std::path::Path;
+
+use device_map::{Limits, SnapshotBuilder};
+use model::{Device, Manifest};
+
+use crate::desk::Desk;
+use crate::error::{Error, Failure, Result};
+use crate::resolve::Work;
+use crate::sorter::Sorted;
+use crate::upload::step;
+
+/// A snapshot being built.
+pub(crate) struct Freezer {
+    builder: SnapshotBuilder,
+}
+
+impl Freezer {
+    pub(crate) fn new(desk: &Desk, folder: &Path) -> Self {
+        let limits = Limits { memory_bytes: desk.config.build_bytes_max, ..Limits::default() };
+        Self { builder: SnapshotBuilder::new(folder, limits) }
+    }
+
+    pub(crate) fn push(&mut self, device: &Device) -> std::result::Result<(), Failure> {
+        Ok(self.builder.push(device)?)
+    }
+
+    pub(crate) fn finish(self) -> std::result::Result<Manifest, Failure> {
+        Ok(self.builder.finish()?)
+    }
+}
+
+/// What became of a list of users.
+pub(crate) struct Frozen {
+    pub(crate) manifest: Manifest,
+    /// Different users in the list.
+    pub(crate) users: u64,
+    /// Of these, users that the directory does not know.
+    pub(crate) unknown_users: u64,
+}
+
+struct Packing {
+    sorted: Sorted,
+    freezer: Freezer,
+    unknown_users: u64,
+}
+
+/// Looks up `users` and freezes their devices.
+pub(crate) async fn freeze_users(
+    work: &mut Work<'_>,
+    sorted: Sorted,
+    folder: &Path,
+) -> std::result::Result<Frozen, Failure> {
+    let most = work.desk.config.resolve_users;
+    let packing = Packing { sorted, freezer: Freezer::new(work.desk, folder), unknown_users: 0 };
+    let first = step(move || packing.pack_and_read(Vec::new(), most));
+    let (mut packing, mut users) = work.during(first).await??;
+    let mut found = Vec::new();
+    while !users.is_empty() {
+        let packed = step(move || packing.pack_and_read(found, most));
+        let both = futures::future::join(look_up(work.desk, &users), packed);
+        let (looked_up, packed) = work.during(both).await?;
+        found = looked_up?;
+        (packing, users) = packed?;
+    }
+    let finish = step(move || {
+        let (packing, _) = packing.pack_and_read(found, 0)?;
+        let (users, unknown_users) = (packing.sorted.given(), packing.unknown_users);
+        Ok(Frozen { manifest: packing.freezer.finish()?, users, unknown_users })
+    });
+    work.during(finish).await?
+}
+
+impl Packing {
+    /// Packs the devices of each user of a batch, and reads the users of the next.
+    fn pack_and_read(
+        mut self,
+        found: Vec<Vec<Device>>,
+        most: usize,
+    ) -> std::result::Result<(Self, Vec<String>), Failure> {
+        for devices in &found {
+            self.unknown_users += u64::from(devices.is_empty());
+            devices.iter().try_for_each(|device| self.freezer.push(device))?;
+        }
+        let users = self.sorted.next_batch(most).map_err(Error::io("read the sorted users"))?;
+        Ok((self, users))
+    }
+}
+
+async fn look_up(desk: &Desk, users: &[String]) -> Result<Vec<Vec<Device>>> {
+    let mut calls = 0;
+    loop {
+        match desk.backend.directory.devices(users).await {
+            Ok(found) => return Ok(found),
+            Err(error) => desk.pause_or_give_up(error.into(), &mut calls).await?,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Resolves an audience: its users' devices, or the devices it names, become a snapshot, which is frozen for ever.
+
+use std::path::Path;
+
+use backend::Expect;
+use backend::rows::{Versioned, audience};
+use model::audience::{Upload, UploadRows};
+use model::{Audience, AudienceId, AudienceReport, AudienceState, Manifest};
+use serde_json::json;
+
+use crate::desk::{Desk, Pulse, WorkFolder};
+use crate::error::{Error, Failure, Result};
+use crate::freeze::{Freezer, freeze_users};
+use crate::rows::{Count, Rows};
+use crate::sorter::Sorter;
+use crate::upload::{self, FileRows, STEP_ROWS, step};
+
+/// Does what a message asks for; begun `receives` times, this time included.
+pub(crate) async fn run(desk: &Desk, id: AudienceId, receives: u32) -> Result<()> {
+    let Some(row) = audience::get(&*desk.backend.store, id).await? else { return Ok(()) };
+    let is_asked = matches!(row.body.state, AudienceState::Uploaded | AudienceState::Resolving { .. });
+    let Some(upload) = row.body.upload.clone().filter(|_| is_asked) else { return Ok(()) };
+    let was_begun = matches!(row.body.state, AudienceState::Resolving { .. });
+    if was_begun && !desk.is_abandoned(audience::key(id), row.version).await? {
+        return Err(Error::Overtaken);
+    }
+    let mut work = Work { desk, row, report: AudienceReport::default(), pulse: Pulse::new(desk) };
+    if receives > desk.config.attempts_max {
+        return work.fail(format!("it was begun {} times and never finished", receives - 1)).await;
+    }
+    match work.resolve(&upload).await {
+        Ok(manifest) => work.end_frozen(&manifest).await,
+        Err(Failure::Refused(why)) => work.fail(why).await,
+        Err(Failure::Broken(error)) => Err(error),
+    }
+}
+
+pub(crate) struct Work<'a> {
+    pub(crate) desk: &'a Desk,
+    row: Versioned<Audience>,
+    report: AudienceReport,
+    pulse: Pulse,
+}
+
+impl Work<'_> {
+    async fn resolve(&mut self, upload: &Upload) -> std::result::Result<Manifest, Failure> {
+        self.save(AudienceState::Resolving { rows: 0 }).await?;
+        let path = self.desk.file(&upload.blob).await?;
+        let audience = &self.row.body;
+        let reading = upload::reading(self.desk, upload, audience.rows, audience.created_at);
+        let rows = self.during(step(move || upload::open(&path, &reading))).await??;
+        self.row.body.rows = Some(rows.kind());
+        let folder = self.desk.work_folder()?;
+        let manifest = match rows.kind() {
+            UploadRows::Users => self.resolve_users(rows, upload, folder.path()).await?,
+            UploadRows::Devices => self.take_devices(rows, upload, folder.path()).await?,
+        };
+        self.describe(&manifest);
+        if manifest.devices == 0 {
+            let users = self.report.rows - self.report.bad_rows;
+            let why = format!("the audience has no devices: none of its {users} users is in the directory");
+            return Err(Failure::Refused(why));
+        }
+        let desk = self.desk;
+        self.during(store(desk, &manifest, &folder)).await??;
+        Ok(manifest)
+    }
+
+    async fn resolve_users(
+        &mut self,
+        mut rows: FileRows,
+        upload: &Upload,
+        folder: &Path,
+    ) -> std::result::Result<Manifest, Failure> {
+        let mut sorter = Sorter::new(folder, self.desk.config.sort_bytes_max);
+        loop {
+            let is_over;
+            (rows, sorter, is_over) = self.during(step(move || sort_some(rows, sorter))).await??;
+            self.note(rows.count());
+            if is_over {
+                break;
+            }
+        }
+        drop(rows);
+        upload::judge(&self.count(), upload.bad_rows)?;
+        let pushed = sorter.pushed();
+        let finish = step(move || Ok(sorter.finish().map_err(Error::io("sort the users"))?));
+        let sorted = self.during(finish).await??;
+        let frozen = freeze_users(self, sorted, folder).await?;
+        self.report.duplicate_users = pushed - frozen.users;
+        self.report.unknown_users = frozen.unknown_users;
+        Ok(frozen.manifest)
+    }
+
+    async fn take_devices(
+        &mut self,
+        mut rows: FileRows,
+        upload: &Upload,
+        folder: &Path,
+    ) -> std::result::Result<Manifest, Failure> {
+        let mut freezer = Freezer::new(self.desk, folder);
+        loop {
+            let is_over;
+            (rows, freezer, is_over) = self.during(step(move || push_some(rows, freezer))).await??;
+            self.note(rows.count());
+            if is_over {
+                break;
+            }
+        }
+        upload::judge(&self.count(), upload.bad_rows)?;
+        self.during(step(move || freezer.finish())).await?
+    }
+
+    fn describe(&mut self, manifest: &Manifest) {
+        let report = &mut self.report;
+        (report.users, report.devices) = (manifest.users, manifest.devices);
+        report.duplicate_devices = manifest.duplicate_devices;
+        for group in &manifest.groups {
+            let devices = u64::from(group.devices);
+            *report.by_platform.entry(group.platform.name().into()).or_default() += devices;
+            *report.by_market.entry(group.market.clone()).or_default() += devices;
+            *report.by_locale.entry(group.locale.clone()).or_default() += devices;
+        }
+    }
+
+    fn note(&mut self, count: &Count) {
+        (self.report.rows, self.report.bad_rows) = (count.rows, count.bad);
+        self.report.first_bad_rows.clone_from(&count.first_bad);
+    }
+
+    fn count(&self) -> Count {
+        let report = &self.report;
+        Count { rows: report.rows, bad: report.bad_rows, first_bad: report.first_bad_rows.clone() }
+    }
+
+    /// Runs a step and stores progress meanwhile, whenever it is time: others see that somebody is at it, and a
+    /// resolver that was overtaken stops.
+    pub(crate) async fn during<T>(&mut self, step: impl Future<Output = T>) -> Result<T> {
+        let mut step = std::pin::pin!(step);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut step => return Ok(done),
+                () = self.pulse.due(self.desk) => {}
+            }
+            self.save(AudienceState::Resolving { rows: self.report.rows }).await?;
+        }
+    }
+
+    async fn save(&mut self, state: AudienceState) -> Result<()> {
+        self.row.body.state = state;
+        let write = audience::put(&self.row.body, Expect::Version(self.row.version));
+        self.row.version = self.desk.put(write).await?;
+        Ok(())
+    }
+
+    async fn end_frozen(&mut self, manifest: &Manifest) -> Result<()> {
+        let (snapshot, devices) = (manifest.digest, manifest.devices);
+        let state = AudienceState::Frozen { snapshot, at: self.desk.now() };
+        self.end(state, "audience.frozen", json!({ "snapshot": snapshot, "devices": devices })).await
+    }
+
+    async fn fail(&mut self, why: String) -> Result<()> {
+        let detail = json!({ "why": why });
+        self.end(AudienceState::Failed { why }, "audience.failed", detail).await
+    }
+
+    async fn end(&mut self, state: AudienceState, action: &str, detail: serde_json::Value) -> Result<()> {
+        self.row.body.state = state;
+        self.row.body.report = Some(self.report.clone());
+        let write = audience::put(&self.row.body, Expect::Version(self.row.version));
+        self.desk.put_audited(write, action, detail).await
+    }
+}
+
+/// The manifest comes last: where there is one, the rest is there too.
+async fn store(desk: &Desk, manifest: &Manifest, folder: &WorkFolder) -> Result<()> {
+    let (blobs, digest) = (&desk.backend.blobs, manifest.digest);
+    let files = [
+        (audience::snapshot_blob(digest), device_map::snapshot_path(folder.path(), &digest)),
+        (audience::users_blob(digest), device_map::users_path(folder.path(), &digest)),
+    ];
+    for (blob, file) in files {
+        blobs.put_file(&blob, &file).await?;
+    }
+    blobs.put(&audience::manifest_blob(digest), audience::manifest_bytes(manifest)).await?;
+    Ok(())
+}
+
+fn sort_some(
+    mut rows: FileRows,
+    mut sorter: Sorter,
+) -> std::result::Result<(FileRows, Sorter, bool), Failure> {
+    for _ in 0..STEP_ROWS {
+        match rows.next_user().map_err(Error::io("read the upload"))? {
+            Some(user) => sorter.push(user).map_err(Error::io("sort the users"))?,
+            None => return Ok((rows, sorter, true)),
+        }
+    }
+    Ok((rows, sorter, false))
+}
+
+fn push_some(
+    mut rows: Rows<std::io::BufReader<std::fs::File>>,
+    mut freezer: Freezer,
+) -> std::result::Result<(FileRows, Freezer, bool), Failure> {
+    for _ in 0..STEP_ROWS {
+        match rows.next_device().map_err(Error::io("read the upload"))? {
+            Some(device) => {
+                freezer.push(&device)?;
+                rows.reuse(device);
+            }
+            None => return Ok((rows, freezer, true)),
+        }
+    }
+    Ok((rows, freezer, false))
+}

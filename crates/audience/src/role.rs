@@ -1,0 +1,95 @@
+//! The resolver: takes messages one at a time, so that its memory is that of one snapshot. A message is deleted when its
+//! work is done or refused; whatever ends otherwise comes again.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use backend::{Backend, Delivery, Queue};
+use model::queued::ToResolver;
+use model::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::desk::Desk;
+use crate::error::{Error, Result};
+use crate::{import, resolve};
+
+/// Runs the role until `shutdown`. Work that is not finished by then is given back and begun anew by another.
+pub async fn run(backend: Backend, runtime: Runtime, config: Config, shutdown: CancellationToken) {
+    let desk = Arc::new(Desk { backend, runtime, config });
+    desk.sweep();
+    while !shutdown.is_cancelled() {
+        let received = desk.backend.queues.receive(Queue::Resolve, 1, desk.config.receive_wait);
+        let received = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            received = received => received,
+        };
+        match received {
+            Ok(deliveries) => {
+                for delivery in deliveries {
+                    take(&desk, &delivery, &shutdown).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn StdError, "resolver cannot receive");
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = desk.runtime.clock.sleep(desk.config.retry_after) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Does the work of one message while keeping it hidden.
+async fn take(desk: &Desk, delivery: &Delivery, shutdown: &CancellationToken) {
+    let ended = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => None,
+        () = keep_hidden(desk, delivery) => None,
+        ended = Box::pin(work(desk, delivery)) => Some(ended),
+    };
+    let (queues, receipts) = (&desk.backend.queues, vec![delivery.receipt.clone()]);
+    let told = match ended {
+        None => queues.give_back(Queue::Resolve, receipts, std::time::Duration::ZERO).await,
+        Some(Ok(())) => queues.delete(Queue::Resolve, receipts).await,
+        // Whoever has it finishes it; if not, this message is there for the next.
+        Some(Err(Error::Overtaken)) => {
+            queues.give_back(Queue::Resolve, receipts, desk.config.retry_after).await
+        }
+        Some(Err(error)) => {
+            tracing::warn!(error = &error as &dyn StdError, receives = delivery.receives, "work stopped");
+            queues.extend(Queue::Resolve, receipts, desk.config.retry_after).await
+        }
+    };
+    if let Err(error) = told {
+        // The message comes again by itself; work that is done is recognized by its row.
+        tracing::warn!(error = &error as &dyn StdError, "resolver cannot settle a message");
+    }
+}
+
+async fn work(desk: &Desk, delivery: &Delivery) -> Result<()> {
+    let receives = delivery.receives;
+    match serde_json::from_str(&delivery.body) {
+        Ok(ToResolver::Resolve(asked)) => Box::pin(resolve::run(desk, asked.audience, receives)).await,
+        Ok(ToResolver::TakeIn(asked)) => Box::pin(import::run(desk, asked.import, receives)).await,
+        Ok(ToResolver::WriteOut(_)) => Ok(()),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn StdError, "a message to the resolver cannot be read");
+            Ok(())
+        }
+    }
+}
+
+/// Hides the message again and again; never returns.
+async fn keep_hidden(desk: &Desk, delivery: &Delivery) {
+    let visibility = Queue::Resolve.visibility();
+    loop {
+        desk.runtime.clock.sleep(visibility / 4).await;
+        let receipts = vec![delivery.receipt.clone()];
+        if let Err(error) = desk.backend.queues.extend(Queue::Resolve, receipts, visibility).await {
+            tracing::warn!(error = &error as &dyn StdError, "a message could not be kept hidden");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The loop around the work: messages, shutdown, rubbish.
+
+use backend::Outgoing;
+use model::queued::{Resolve, TakeIn, ToResolver};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::role;
+
+async fn ask(bench: &Bench, message: &ToResolver) {
+    let body = serde_json::to_string(message).unwrap();
+    bench.backend().queues.send(Queue::Resolve, vec![Outgoing::now(body)]).await.unwrap();
+}
+
+/// Runs a resolver, its clock moving on whenever nothing else does, until the queue is empty.
+async fn run_until_idle(bench: &Bench) {
+    let shutdown = CancellationToken::new();
+    let (backend, runtime) = (bench.backend().clone(), bench.desk.runtime.clone());
+    let running = role::run(backend, runtime, bench.desk.config.clone(), shutdown.clone());
+    let watching = async {
+        while bench.backend().queues.depth(Queue::Resolve).await.unwrap() > 0 {
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
+    };
+    bench.moving_on(async { futures::join!(running, watching) }).await;
+}
+
+#[tokio::test]
+async fn messages_are_worked_off_in_turn_and_deleted() {
+    let bench = Bench::new();
+    let upload = bench.blob("imports/1/1", csv(&[device("u1", 1)]).as_bytes()).await;
+    let import = bench.import(1, upload).await;
+    let upload = bench.blob("uploads/1/1", b"user\nu1\n").await;
+    let audience = bench.audience(1, None, upload).await;
+    ask(&bench, &ToResolver::TakeIn(TakeIn { import })).await;
+    ask(&bench, &ToResolver::Resolve(Resolve { audience })).await;
+    bench.backend().queues.send(Queue::Resolve, vec![Outgoing::now("rubbish".into())]).await.unwrap();
+    run_until_idle(&bench).await;
+    assert!(matches!(bench.read_import(import).await.body.state, ImportState::Done { .. }));
+    assert!(bench.read(audience).await.snapshot().is_some());
+    assert_eq!(bench.actions().await, ["devices.imported resolver", "audience.frozen resolver"]);
+}
+
+#[tokio::test]
+async fn a_message_whose_blob_is_missing_comes_again_and_is_given_up_at_last() {
+    let bench = Bench::with(Config { attempts_max: 2, ..Config::default() });
+    let mut upload = bench.blob("uploads/1/1", b"user\nu1\n").await;
+    upload.blob = "uploads/1/2".into();
+    let audience = bench.audience(1, None, upload).await;
+    ask(&bench, &ToResolver::Resolve(Resolve { audience })).await;
+    let shutdown = CancellationToken::new();
+    let (backend, runtime) = (bench.backend().clone(), bench.desk.runtime.clone());
+    let running = role::run(backend, runtime, bench.desk.config.clone(), shutdown.clone());
+    let watching = async {
+        while !matches!(bench.read(audience).await.state, AudienceState::Failed { .. }) {
+            bench.clock.advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
+    };
+    futures::join!(running, watching);
+    let AudienceState::Failed { why } = bench.read(audience).await.state else { panic!("it failed") };
+    assert_eq!(why, "it was begun 2 times and never finished");
+}
+
+#[tokio::test]
+async fn shutdown_gives_unfinished_work_back_at_once() {
+    let bench = Bench::new();
+    bench.know(&[device("u1", 1)]).await;
+    let upload = bench.blob("uploads/1/1", b"user\nu1\n").await;
+    let audience = bench.audience(1, None, upload).await;
+    ask(&bench, &ToResolver::Resolve(Resolve { audience })).await;
+    let shutdown = CancellationToken::new();
+    let (backend, runtime) = (bench.backend().clone(), bench.desk.runtime.clone());
+    let running = role::run(backend, runtime, bench.desk.config.clone(), shutdown.clone());
+    let stopping = async {
+        while bench.read(audience).await.state == AudienceState::Uploaded {
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
+    };
+    futures::join!(running, stopping);
+    let queues = &bench.backend().queues;
+    let back = queues.receive(Queue::Resolve, 1, Duration::ZERO).await.unwrap();
+    assert_eq!((back.len(), back[0].receives), (1, 1), "giving back is no attempt");
+    queues.give_back(Queue::Resolve, vec![back[0].receipt.clone()], Duration::ZERO).await.unwrap();
+    run_until_idle(&bench).await;
+    assert!(bench.read(audience).await.snapshot().is_some());
+}

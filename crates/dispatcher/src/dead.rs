@@ -115,7 +115,7 @@ impl Dispatcher {
     async fn plan_or_stop(&self, trigger: Trigger) -> Result<&'static str> {
         match self.plan_slice(trigger, self.now()).await {
             Ok(()) => Ok("the slice is planned without its trigger"),
-            Err(failure) if failure.is_transient() => Err(failure),
+            Err(failure) if !failure.is_final() => Err(failure),
             Err(failure) => {
                 self.stop(trigger.launch, &failure.to_string()).await?;
                 Ok("the launch is stopped: it cannot be planned")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backend::rows::shard::{Before, Standing};
 use model::launch::Control;
-use model::{Class, Outcome, Reason, Timestamp};
+use model::{Class, OnUnknown, Outcome, Reason, Timestamp};
 
 use crate::Config;
 
@@ -27,6 +27,7 @@ pub(crate) struct Moment {
     pub(crate) now: Timestamp,
     pub(crate) phase: Phase,
     pub(crate) attempts_max: u32,
+    pub(crate) on_unknown: OnUnknown,
     /// How long a free shard may wait before its message counts as lost, by provider.
     pub(crate) patience: [Duration; 2],
 }
@@ -70,6 +71,9 @@ pub(crate) fn decide(moment: &Moment, provider: usize, standing: Standing, enque
         Phase::Still => Step::Wait,
         Phase::Aborted => Step::Close(closing(before, Class::NotSent, Reason::Aborted)),
         Phase::Expired => Step::Close(closing(before, Class::Expired, Reason::None)),
+        Phase::Open if before.is_started && moment.on_unknown == OnUnknown::Leave => {
+            Step::Close(lost(before))
+        }
         Phase::Open if before.attempts >= moment.attempts_max => Step::Close(exhausted(before)),
         Phase::Open => {
             let since = enqueued_at.max(before.lease_until);
@@ -82,15 +86,21 @@ pub(crate) fn decide(moment: &Moment, provider: usize, standing: Standing, enque
 /// The outcome of devices that nobody tries again after too many attempts.
 pub(crate) fn exhausted(before: Before) -> Outcome {
     let class = if before.is_started { Class::Unknown } else { Class::NotSent };
-    Outcome::new(class, Reason::AttemptsExhausted)
+    Outcome::new(class, Reason::AttemptsExhausted).with_resent(is_doubtful(before))
 }
 
 /// What a request may have left for is unknown, whatever else holds.
 pub(crate) fn closing(before: Before, class: Class, reason: Reason) -> Outcome {
-    if before.is_started {
-        return Outcome::new(Class::Unknown, Reason::WorkerLost);
-    }
-    Outcome::new(class, reason)
+    if before.is_started { lost(before) } else { Outcome::new(class, reason) }
+}
+
+fn lost(before: Before) -> Outcome {
+    Outcome::new(Class::Unknown, Reason::WorkerLost).with_resent(is_doubtful(before))
+}
+
+/// Whether two lost workers may both have sent to a device.
+const fn is_doubtful(before: Before) -> bool {
+    before.is_started && before.attempts >= 2
 }
 
 /// What is known of a launch's course without reading its shards.
@@ -134,7 +144,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     fn moment(phase: Phase) -> Moment {
-        Moment { now: NOW, phase, attempts_max: 3, patience: [PATIENCE; 2] }
+        let on_unknown = OnUnknown::ResendOnce;
+        Moment { now: NOW, phase, attempts_max: 3, on_unknown, patience: [PATIENCE; 2] }
     }
 
     fn free(attempts: u32, is_started: bool, lease_until: Timestamp) -> Standing {
@@ -165,9 +176,10 @@ mod tests {
     #[test]
     fn after_too_many_attempts_a_shard_is_closed() {
         let open = moment(Phase::Open);
-        let close = |class| Step::Close(Outcome::new(class, Reason::AttemptsExhausted));
-        assert_eq!(decide(&open, 0, free(3, false, NOW), NOW), close(Class::NotSent));
-        assert_eq!(decide(&open, 0, free(3, true, NOW), NOW), close(Class::Unknown));
+        let close = |class| Outcome::new(class, Reason::AttemptsExhausted);
+        assert_eq!(decide(&open, 0, free(3, false, NOW), NOW), Step::Close(close(Class::NotSent)));
+        let twice = close(Class::Unknown).resent();
+        assert_eq!(decide(&open, 0, free(3, true, NOW), NOW), Step::Close(twice));
     }
 
     #[test]
@@ -181,6 +193,14 @@ mod tests {
         assert_eq!(step(Phase::Aborted, lost), close(Class::Unknown, Reason::WorkerLost));
         assert_eq!(step(Phase::Expired, lost), close(Class::Unknown, Reason::WorkerLost));
         assert_eq!(step(Phase::Still, unclaimed), Step::Wait);
+    }
+
+    #[test]
+    fn with_the_policy_to_leave_what_may_have_left_is_not_sent_again() {
+        let leave = Moment { on_unknown: OnUnknown::Leave, ..moment(Phase::Open) };
+        let lost = Outcome::new(Class::Unknown, Reason::WorkerLost);
+        assert_eq!(decide(&leave, 0, free(1, true, NOW), NOW), Step::Close(lost));
+        assert_eq!(decide(&leave, 0, free(0, false, NOW), NOW), Step::Wait);
     }
 
     #[test]

@@ -42,11 +42,8 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Whether the same step may succeed later. What is not transient stops the launch it concerns.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Error::Backend(error) => error.is_transient(),
-            Error::NoManifest { .. } | Error::OtherPlan { .. } | Error::Record { .. } => false,
-        }
+    /// Whether the launch can never be planned: whoever meets this stops it. A store that fails may be mended.
+    pub(crate) const fn is_final(&self) -> bool {
+        matches!(self, Error::NoManifest { .. } | Error::OtherPlan { .. })
     }
 }

@@ -124,7 +124,7 @@ impl Dispatcher {
             let shards = launch.late.shards.iter().filter(|(_, shard)| is_stopped || shard.due <= now);
             let due: Vec<(u32, LateShard)> = shards.map(|(number, shard)| (*number, *shard)).collect();
             if !due.is_empty() {
-                let moment = self.moment(phase).await?;
+                let moment = self.moment(&launch.known, phase).await?;
                 for chunk in due.chunks(100) {
                     self.look_late_at(launch, &moment, chunk).await?;
                 }

@@ -15,6 +15,7 @@ use tracing::info;
 use crate::close::Closing;
 use crate::decide::{Moment, Phase, Step, decide};
 use crate::error::Result;
+use crate::known::Known;
 use crate::watch::{Stage, Tracked, Waiting};
 use crate::{Dispatcher, messages};
 
@@ -31,7 +32,7 @@ impl Dispatcher {
         if phase == Phase::Open {
             self.windows(&launch.known).await?;
         }
-        let moment = self.moment(phase).await?;
+        let moment = self.moment(&launch.known, phase).await?;
         let mut found = Found::default();
         for slice in 0..launch.known.plan.slices() {
             self.scan_slice(launch, slice, &moment, &mut found).await?;
@@ -47,13 +48,14 @@ impl Dispatcher {
         Ok(())
     }
 
-    pub(crate) async fn moment(&self, phase: Phase) -> Result<Moment> {
+    pub(crate) async fn moment(&self, known: &Known, phase: Phase) -> Result<Moment> {
         let mut patience = [Duration::ZERO; 2];
         for platform in Platform::ALL {
             patience[platform.index()] = self.patience(platform).await?;
         }
         let attempts_max = self.config.attempts_max;
-        Ok(Moment { now: self.now(), phase, attempts_max, patience })
+        let on_unknown = known.launch.policy.on_unknown;
+        Ok(Moment { now: self.now(), phase, attempts_max, on_unknown, patience })
     }
 
     /// A message that no queue holds is lost; one that is not seen may still be among those that wait.

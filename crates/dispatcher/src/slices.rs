@@ -13,6 +13,16 @@ use tracing::{error, warn};
 use crate::error::Result;
 use crate::{Dispatcher, messages};
 
+/// What becomes of a trigger.
+enum Done {
+    /// It has done its work.
+    Over,
+    /// It is given back.
+    Again,
+    /// It comes again by its visibility until it is a dead letter.
+    Never,
+}
+
 impl Dispatcher {
     /// Receives triggers and plans their slices, up to ten at a time.
     pub(crate) async fn receive_triggers(&self, shutdown: &CancellationToken) {
@@ -30,28 +40,38 @@ impl Dispatcher {
 
     async fn take_triggers(&self, deliveries: Vec<Delivery>) {
         let done = join_all(deliveries.iter().map(|delivery| self.take_trigger(delivery))).await;
-        let done = deliveries.into_iter().zip(done).filter(|(_, is_done)| *is_done);
-        let receipts: Vec<String> = done.map(|(delivery, _)| delivery.receipt).collect();
-        if receipts.is_empty() {
-            return;
+        let (mut over, mut again) = (Vec::new(), Vec::new());
+        for (delivery, done) in deliveries.into_iter().zip(done) {
+            match done {
+                Done::Over => over.push(delivery.receipt),
+                Done::Again => again.push(delivery.receipt),
+                Done::Never => {}
+            }
         }
-        if let Err(failure) = self.backend.queues.delete(Queue::Triggers, receipts).await {
-            warn!(error = &failure as &dyn std::error::Error, "triggers come again: they cannot be deleted");
+        let queues = &self.backend.queues;
+        let mut results = Vec::new();
+        if !over.is_empty() {
+            results.push(queues.delete(Queue::Triggers, over).await);
+        }
+        if !again.is_empty() {
+            results.push(queues.give_back(Queue::Triggers, again, self.config.retry_every).await);
+        }
+        for failure in results.into_iter().filter_map(backend::Result::err) {
+            warn!(error = &failure as &dyn std::error::Error, "triggers come again by their visibility");
         }
     }
 
-    /// Whether the trigger has done its work. If not, it comes again after its visibility.
-    async fn take_trigger(&self, delivery: &Delivery) -> bool {
+    async fn take_trigger(&self, delivery: &Delivery) -> Done {
         let Ok(trigger) = serde_json::from_str::<Trigger>(&delivery.body) else {
             error!(bytes = delivery.body.len(), "a message on the trigger queue is no trigger; dropped");
-            return true;
+            return Done::Over;
         };
         match self.plan_slice(trigger, self.now()).await {
-            Ok(()) => true,
+            Ok(()) => Done::Over,
             Err(failure) => {
                 let (launch, slice) = (trigger.launch, trigger.slice);
                 warn!(%launch, slice, error = &failure as &dyn std::error::Error, "slice cannot be planned yet");
-                false
+                if failure.is_final() { Done::Never } else { Done::Again }
             }
         }
     }

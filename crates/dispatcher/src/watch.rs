@@ -32,6 +32,22 @@ pub(crate) struct Tracked {
     /// Recorded shards with devices for a late retry.
     pub(crate) late: Late,
     pub(crate) stage: Stage,
+    failing: Failing,
+}
+
+/// What failed is tried again soon; it is logged when it begins to fail.
+#[derive(Debug, Default)]
+struct Failing(bool);
+
+impl Failing {
+    fn note(&mut self, what: &'static str, result: &Result<()>) {
+        if let Err(failure) = result
+            && !self.0
+        {
+            warn!(error = failure as &dyn std::error::Error, "{what}");
+        }
+        self.0 = result.is_err();
+    }
 }
 
 /// A shard without a record.
@@ -63,6 +79,7 @@ impl Tracked {
             waiting: vec![Some(Waiting::default()); shards],
             late: Late::default(),
             stage: Stage::Burst,
+            failing: Failing::default(),
         }
     }
 
@@ -79,21 +96,18 @@ impl Dispatcher {
     /// Watches every open launch until `shutdown`.
     pub(crate) async fn watch(&self, shutdown: &CancellationToken) {
         let mut tracked: BTreeMap<LaunchId, Tracked> = BTreeMap::new();
-        let mut broken = HashSet::new();
+        let (mut broken, mut failing) = (HashSet::new(), Failing::default());
         let mut read_at = Timestamp(0);
         while !shutdown.is_cancelled() {
             let now = self.now();
             if now.since(read_at) >= self.config.sweep_every || read_at == Timestamp(0) {
                 read_at = now;
-                if let Err(failure) = self.read_open(&mut tracked, &mut broken).await {
-                    warn!(error = &failure as &dyn std::error::Error, "open launches cannot be read");
-                }
+                let result = self.read_open(&mut tracked, &mut broken).await;
+                failing.note("open launches cannot be read", &result);
             }
             for launch in tracked.values_mut() {
-                if let Err(failure) = self.look(launch).await {
-                    let id = launch.id();
-                    warn!(launch = %id, error = &failure as &dyn std::error::Error, "look at launch failed");
-                }
+                let result = self.look(launch).await;
+                launch.failing.note("a launch cannot be looked after", &result);
             }
             tracked.retain(|_, launch| launch.stage != Stage::Over);
             let pause = if tracked.is_empty() { self.config.sweep_every } else { self.config.look_every };
@@ -123,7 +137,7 @@ impl Dispatcher {
                     tracked.insert(id, Tracked::new(known));
                 }
                 Ok(None) => {}
-                Err(failure) if failure.is_transient() => return Err(failure),
+                Err(failure) if !failure.is_final() => return Err(failure),
                 Err(failure) => {
                     error!(launch = %id, error = &failure as &dyn std::error::Error, "launch cannot be planned");
                     broken.insert(id);

@@ -64,7 +64,11 @@ impl<S: Side> Worker<S> {
                         Ok(claiming) => again.push(claiming),
                         Err((receipt, fate)) => fates.push((receipt, fate)),
                     },
-                    Met::Nothing => {
+                    Met::Nobody => {
+                        self.table.release(&claiming.candidate.name);
+                        fates.push((claiming.candidate.receipt, Fate::Later(self.config.retry_every)));
+                    }
+                    Met::Unknown => {
                         self.table.release(&claiming.candidate.name);
                         fates.push((claiming.candidate.receipt, Fate::Leave));
                     }
@@ -131,12 +135,12 @@ impl<S: Side> Worker<S> {
     async fn read_claims(&self, claimings: &[Claiming<S>]) -> Vec<Met> {
         let names: Vec<_> = claimings.iter().map(|claiming| claiming.candidate.name).collect();
         let Ok(rows) = self.retried(|| shard::get(&*self.backend.store, &names)).await else {
-            return claimings.iter().map(|_| Met::Nothing).collect();
+            return claimings.iter().map(|_| Met::Unknown).collect();
         };
         let met = |(claiming, stored): (&Claiming<S>, Option<StoredShard>)| match stored {
             Some(stored) if stored.row == claiming.row => Met::Claimed(stored.version),
             Some(stored) => Met::Row(Box::new(stored)),
-            None => Met::Nothing,
+            None => Met::Nobody,
         };
         claimings.iter().zip(rows).map(met).collect()
     }
@@ -247,16 +251,18 @@ enum Met {
     Claimed(u64),
     /// A row that it did not expect.
     Row(Box<StoredShard>),
-    /// Nobody knows.
-    Nothing,
+    /// No row, where there should be one or where the claim was not done.
+    Nobody,
+    /// Nobody knows: the claim may be there, and its lease then keeps everybody out.
+    Unknown,
 }
 
 fn met(written: Written) -> Met {
     match written {
         Written::Done(version) => Met::Claimed(version),
         Written::Conflict(Some(row)) => {
-            shard::stored(&row).map_or(Met::Nothing, |row| Met::Row(Box::new(row)))
+            shard::stored(&row).map_or(Met::Unknown, |row| Met::Row(Box::new(row)))
         }
-        Written::Conflict(None) => Met::Nothing,
+        Written::Conflict(None) => Met::Nobody,
     }
 }

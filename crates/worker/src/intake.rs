@@ -84,7 +84,7 @@ impl<S: Side> Worker<S> {
                 Ok(judged) => (receipt, judged),
                 Err(failure) => {
                     warn!(error = &failure as &dyn std::error::Error, "shard cannot be judged yet");
-                    (receipt, Judged::Fate(Fate::Leave))
+                    (receipt, Judged::Fate(Fate::Later(self.config.retry_every)))
                 }
             }
         });

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use backend::rows::shard;
 use device_map::{Position, Snapshot};
-use model::{Class, Launch, Outcome, Plan, Platform, Reason};
+use model::{Class, Launch, Outcome, Plan, Reason};
 use provider_sim::{Fingerprint, KeyCount};
 use report::{LaunchReport, ShardRecord, record};
 
@@ -104,10 +104,5 @@ impl Account {
     /// Devices whose request a simulator processed more than once.
     pub(crate) fn twice(&self) -> usize {
         self.keys.values().filter(|key| key.processed > 1).count()
-    }
-
-    pub(crate) fn accepted_at(&self, platform: Platform) -> u64 {
-        let at = self.report.by_platform.iter().filter(|part| part.platform == platform);
-        at.map(|part| part.counts.accepted).sum()
     }
 }

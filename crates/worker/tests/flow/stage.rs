@@ -21,10 +21,12 @@ use push::{Credential, Endpoint, EngineConfig, Installation, Live, Outside, Pool
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
+use crate::clock::{self, SkippingClock};
 
 /// Nothing in a test takes this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(crate) const APP: &str = "org.example.app";
 
 /// What a test varies.
@@ -58,6 +60,7 @@ impl Default for Play {
 pub(crate) struct Stage {
     pub(crate) play: Play,
     pub(crate) runtime: Runtime,
+    pub(crate) clock: Arc<SkippingClock>,
     pub(crate) backend: Backend,
     pub(crate) manifest: Manifest,
     pub(crate) simulators: [Simulator; 2],
@@ -99,13 +102,13 @@ impl worker::Machine for Machine {
 
 impl Stage {
     pub(crate) async fn new(play: Play) -> Self {
-        let runtime = clock::runtime(play.seed);
+        let (runtime, clock) = clock::runtime(play.seed);
         let embedded = open(&Place::Memory, &runtime).unwrap();
         let backend = embedded.backend.clone();
         let manifest = freeze(&backend, &play).await;
         let simulators =
             [play.apns.clone(), play.fcm.clone()].map(|config| provider_sim::start(config).unwrap());
-        let stage = Self { play, runtime, backend, manifest, simulators, _embedded: embedded };
+        let stage = Self { play, runtime, clock, backend, manifest, simulators, _embedded: embedded };
         let wanted =
             fleet::Wanted { campaign: CampaignId(1), snapshot: stage.manifest.digest, at: stage.now() };
         stage.backend.store.write(vec![fleet::put_wanted(&wanted)]).await.unwrap();
@@ -130,8 +133,12 @@ impl Stage {
     }
 
     pub(crate) fn dispatcher_with(&self, config: dispatcher::Config) -> Role {
+        self.dispatcher_on(self.backend.clone(), config)
+    }
+
+    pub(crate) fn dispatcher_on(&self, backend: Backend, config: dispatcher::Config) -> Role {
         let shutdown = CancellationToken::new();
-        let (backend, runtime, token) = (self.backend.clone(), self.runtime.clone(), shutdown.clone());
+        let (runtime, token) = (self.runtime.clone(), shutdown.clone());
         let task = clock::role(dispatcher::run(backend, runtime, config, token));
         Role { task, shutdown, handle: worker::Handle::default() }
     }
@@ -251,24 +258,31 @@ impl Stage {
         self.finish(launch).await.unwrap()
     }
 
-    /// Waits for the end of everything.
-    pub(crate) async fn over(&self, launch: &Launch) {
-        let is_over = async || self.finish(launch).await.is_some_and(|finish| finish.late_over_at.is_some());
-        self.until("launch is over", is_over).await;
-    }
-
     /// Requests that a provider has received.
     pub(crate) fn received(&self, platform: Platform) -> u64 {
-        self.simulators[platform.index()].stats().unwrap().requests
+        let stats = self.simulators[platform.index()].stats().unwrap();
+        stats.requests - stats.probes
     }
 
     pub(crate) async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-        let start = self.runtime.clock.monotonic();
-        while !is_so().await {
-            let waited = self.runtime.clock.monotonic().since(start);
-            assert!(waited < PATIENCE, "waited in vain: {what}");
-            self.runtime.clock.sleep(Duration::from_millis(5)).await;
+        for _ in 0..PATIENCE.as_millis() / LOOK_EVERY.as_millis() {
+            if is_so().await {
+                return;
+            }
+            self.runtime.clock.sleep(LOOK_EVERY).await;
         }
+        panic!("waited in vain: {what}");
+    }
+
+    /// Waits until a provider has received `requests` and nothing more comes for a while.
+    pub(crate) async fn settled(&self, platform: Platform, requests: u64) {
+        self.until("requests come", async || self.received(platform) >= requests).await;
+        let mut quiet = 0;
+        self.until("requests stay away", async || {
+            quiet = if self.received(platform) == requests { quiet + 1 } else { 0 };
+            quiet > 60
+        })
+        .await;
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::desk::Desk;
 use crate::error::{Error, Result};
-use crate::{import, resolve};
+use crate::{export, import, resolve};
 
 /// Runs the role until `shutdown`. Work that is not finished by then is given back and begun anew by another.
 pub async fn run(backend: Backend, runtime: Runtime, config: Config, shutdown: CancellationToken) {
@@ -74,7 +74,7 @@ async fn work(desk: &Desk, delivery: &Delivery) -> Result<()> {
     match serde_json::from_str(&delivery.body) {
         Ok(ToResolver::Resolve(asked)) => Box::pin(resolve::run(desk, asked.audience, receives)).await,
         Ok(ToResolver::TakeIn(asked)) => Box::pin(import::run(desk, asked.import, receives)).await,
-        Ok(ToResolver::WriteOut(_)) => Ok(()),
+        Ok(ToResolver::WriteOut(asked)) => Box::pin(export::run(desk, asked.export, receives)).await,
         Err(error) => {
             tracing::error!(error = &error as &dyn StdError, "a message to the resolver cannot be read");
             Ok(())

@@ -7,6 +7,7 @@ pub mod export;
 pub mod fleet;
 pub mod import;
 pub mod launch;
+pub mod outcome;
 pub mod project;
 pub mod shard;
 

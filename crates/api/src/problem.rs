@@ -117,6 +117,11 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "/problems/idempotency-key-reused", title, detail)
     }
 
+    /// Whether it certainly did not happen, and will not when the same is sent again.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        self.status < 500
+    }
+
     /// It is not known whether it happened.
     pub(crate) fn not_known(detail: impl Into<String>) -> Self {
         let title = "It is not known whether it happened";

@@ -70,7 +70,10 @@ pub(crate) async fn press(
         api.metrics.pressed(Press::Refused);
         let detail =
             serde_json::json!({ "wave": go.wave, "problem": problem.kind, "detail": problem.detail });
-        note(&api, &go, "launch.refused", go.campaign.to_string(), detail).await?;
+        let action = if problem.is_refusal() { "launch.refused" } else { "launch.not_known" };
+        if let Err(unwritten) = note(&api, &go, action, go.campaign.to_string(), detail).await {
+            tracing::error!(campaign = %go.campaign, detail = unwritten.detail, "a press could not be audited");
+        }
     }
     result
 }

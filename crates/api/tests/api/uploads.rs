@@ -1,0 +1,89 @@
+//! Imports and audiences: stored and handed to a resolver, refused when they cannot be, and nothing left behind.
+
+use api::Config;
+use axum::body::Body;
+use backend::Queue;
+use http::Request;
+use serde_json::json;
+
+use crate::service::Service;
+
+async fn audience(service: &Service) -> String {
+    let made = service.json("POST", "/v1/audiences", &json!({ "name": "fans" })).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    made.headers["location"].to_str().unwrap().to_owned()
+}
+
+fn put(path: &str, media_type: &str) -> http::request::Builder {
+    Request::put(format!("{path}/upload")).header("content-type", media_type)
+}
+
+#[tokio::test]
+async fn an_upload_is_stored_and_handed_to_a_resolver() {
+    let service = Service::start();
+    let path = audience(&service).await;
+    let answer = service.call(put(&path, "text/csv; charset=utf-8"), "user\nu1\nu2\n").await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let json = answer.json();
+    assert_eq!((json["state"].as_str(), json["upload"]["bytes"].as_u64()), (Some("uploaded"), Some(11)));
+    let blob = json["upload"]["blob"].as_str().unwrap();
+    assert_eq!(service.backend.blobs.get(blob).await.unwrap().unwrap(), b"user\nu1\nu2\n");
+    assert_eq!(service.backend.queues.depth(Queue::Resolve).await.unwrap(), 1);
+    let second = service.call(put(&path, "text/csv"), "user\nu3\n").await;
+    assert_eq!(second.problem(), (409, "/problems/being-resolved".into()));
+}
+
+#[tokio::test]
+async fn an_import_is_stored_and_handed_to_a_resolver() {
+    let service = Service::start();
+    let request = Request::post("/v1/imports?bad_rows=skip").header("content-type", "application/x-ndjson");
+    let answer = service.call(request, "{}\n").await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let path = answer.headers["location"].to_str().unwrap().to_owned();
+    assert_eq!(service.get(&path).await.json()["upload"]["bad_rows"], "skip");
+    assert_eq!(service.backend.queues.depth(Queue::Resolve).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_upload_is_refused_and_leaves_nothing() {
+    let config = Config { upload_bytes_max: 64, ..Config::default() };
+    let service = Service::start_with(config, |backend, _| backend);
+    let path = audience(&service).await;
+    assert_eq!(
+        service.call(put(&path, "text/csv"), "").await.problem(),
+        (400, "/problems/bad-request".into())
+    );
+    assert_eq!(
+        service.call(put(&path, "image/png"), "x").await.problem(),
+        (415, "/problems/media-type".into())
+    );
+    let large = service.call(put(&path, "text/csv"), vec![b'x'; 65]).await;
+    assert_eq!(large.problem(), (413, "/problems/too-large".into()));
+    let cut = futures::stream::iter([Ok("user\n"), Err(std::io::Error::other("the line was cut"))]);
+    let cut = service.call(put(&path, "text/csv"), Body::from_stream(cut)).await;
+    assert!(cut.status == 400 && cut.text.contains("broke off"), "{}", cut.text);
+    let request = Request::put(format!("{path}/upload?bad_rows=maybe")).header("content-type", "text/csv");
+    assert_eq!(service.call(request, "user\n").await.status, 400);
+    assert_eq!(service.backend.blobs.list("uploads/").await.unwrap(), Vec::<String>::new());
+    assert_eq!(std::fs::read_dir(service.backend.blobs.staging()).unwrap().count(), 0);
+    assert_eq!(service.backend.queues.depth(Queue::Resolve).await.unwrap(), 0);
+    assert_eq!(service.get(&path).await.json()["state"], "empty");
+}
+
+#[tokio::test]
+async fn a_frozen_audience_takes_no_upload() {
+    let service = Service::start();
+    let id = service.frozen_audience(1, 1).await;
+    let answer = service.call(put(&format!("/v1/audiences/{id}"), "text/csv"), "user\nu\n").await;
+    assert_eq!(answer.problem(), (409, "/problems/frozen".into()));
+}
+
+#[tokio::test]
+async fn forgetting_a_user_is_audited_without_the_name() {
+    let service = Service::start();
+    let answer = service.call(Request::delete("/v1/users/jane%40example.org"), "").await;
+    assert_eq!((answer.status, answer.json()["devices"].as_u64()), (200, Some(0)));
+    let audit = service.get("/v1/audit").await;
+    assert!(audit.text.contains("user.deleted") && !audit.text.contains("jane"), "{}", audit.text);
+    assert_eq!(service.get("/v1/directory").await.json(), json!({ "users": 0, "devices": 0 }));
+}

@@ -201,9 +201,15 @@ impl Connection {
     /// [`Connection::receive`] by whoever is allowed to send; received frames never release them by themselves.
     #[inline]
     pub fn release(&mut self) {
-        if !self.held.is_empty() {
+        if self.holds_bodies() {
             self.release_held();
         }
+    }
+
+    /// Whether bodies of started requests wait for flow control, which [`Connection::release`] might let out.
+    #[inline]
+    pub fn holds_bodies(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Whether some request that was wholly sent has no answer yet.

@@ -50,9 +50,12 @@ pub trait Traffic {
     /// Something happened to a connection. `Closed` is the last and comes after the ends of its requests.
     fn event(&mut self, connection: ConnectionRef, event: ConnectionEvent<'_>);
 
-    /// Whether bytes of requests may be handed to the kernel now. Asked before each write, thus at most one write
-    /// (see [`DriverConfig::write_bytes`]) per connection starts on one permission. Without it `supply` is not called
-    /// and encrypted bytes that a full socket had refused stay where they are, until [`Control::ask`] and permission.
+    /// Whether the rest of requests started earlier may be handed to the kernel now: encrypted bytes that a full socket
+    /// had refused, and bodies that flow control had held back. Asked before each such write. Without permission they
+    /// stay where they are until [`Control::ask`] and permission, or until [`Control::revoke`].
+    ///
+    /// What `supply` starts is written as soon as it returns, at most [`DriverConfig::write_bytes`] and one request: to
+    /// start nothing is how `supply` withholds permission.
     fn may_write(&mut self, connection: ConnectionRef, now: Nanos) -> bool {
         let _ = (connection, now);
         true

@@ -137,12 +137,11 @@ impl<T: Transport> Endpoint<T> {
         }
     }
 
-    /// Lets the traffic put requests into the output, if it permits.
+    /// Lets bodies held back and new requests into the output, each if the traffic permits.
     fn gather(&mut self, traffic: &mut impl Traffic<Transport = T>, write_bytes: usize, now: Nanos) -> u32 {
-        if !traffic.may_write(self.id, now) {
-            return 0;
+        if self.connection.holds_bodies() && traffic.may_write(self.id, now) {
+            self.connection.release();
         }
-        self.connection.release();
         let mut starter = Starter { connection: &mut self.connection, now, write_bytes, started: 0 };
         if starter.capacity() > 0 {
             traffic.supply(self.id, &mut starter, now);

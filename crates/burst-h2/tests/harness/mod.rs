@@ -198,7 +198,8 @@ impl<T: Transport> Traffic for Remote<T> {
     type Transport = T;
 
     fn supply(&mut self, _: ConnectionRef, starter: &mut Starter<'_>, _: Nanos) {
-        while starter.capacity() > 0
+        while self.is_permitted
+            && starter.capacity() > 0
             && let Some(&(tag, body_bytes, deadline)) = self.waiting.front()
         {
             let path = format!("/3/device/{tag}");

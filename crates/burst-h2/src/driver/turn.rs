@@ -26,7 +26,11 @@ impl<C: Clock, T: Transport> Rounds<'_, C, T> {
             (error, cause)
         };
         let is_read_over = self.read(index, traffic, now).map_err(with_cause)?;
-        let is_write_over = self.write(index, traffic, now).map_err(with_cause)?;
+        let is_write_over = self.write(index, traffic, now);
+        if is_write_over.is_err() {
+            self.hear_out(index, traffic, now);
+        }
+        let is_write_over = is_write_over.map_err(with_cause)?;
         let Some(endpoint) = self.table.get(index) else { return Ok(()) };
         if endpoint.connection.is_finished() && endpoint.connection.output().is_empty() {
             return Err((ConnectionError::Local, Cause::Local));
@@ -39,6 +43,20 @@ impl<C: Clock, T: Transport> Rounds<'_, C, T> {
             self.enqueue(index);
         }
         Ok(())
+    }
+
+    /// The peer may have closed while we wrote: its GOAWAY and its last answers still lie in the socket.
+    fn hear_out(&mut self, index: u32, traffic: &mut impl Traffic<Transport = T>, now: Nanos) {
+        const READS_MAX: usize = 64;
+        if let Some(endpoint) = self.table.get(index) {
+            endpoint.is_readable = true;
+        }
+        for _ in 0..READS_MAX {
+            // Whatever ends the reading, the connection closes for the error of the write.
+            if !matches!(self.read(index, traffic, now), Ok(false)) {
+                return;
+            }
+        }
     }
 
     /// Reads what is there, within the turn's budget. Returns whether nothing is left.

@@ -9,6 +9,7 @@ pub mod fcm;
 mod gate;
 mod group_message;
 mod installation;
+mod pinned;
 mod pool;
 mod secret;
 mod target;

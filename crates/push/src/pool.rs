@@ -145,6 +145,36 @@ pub(crate) struct Share {
     pub(crate) streams: AtomicU32,
 }
 
+/// What a connection, or its change, adds to its share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) alive: u32,
+    pub(crate) opening: u32,
+    pub(crate) ready: u32,
+    pub(crate) warm: u32,
+    pub(crate) draining: u32,
+    pub(crate) streams: u32,
+}
+
+impl Share {
+    /// A connection that counted as `before` counts as `after`.
+    pub(crate) fn add(&self, before: Counts, after: Counts) {
+        let changes = [
+            (&self.alive, before.alive, after.alive),
+            (&self.opening, before.opening, after.opening),
+            (&self.ready, before.ready, after.ready),
+            (&self.warm, before.warm, after.warm),
+            (&self.draining, before.draining, after.draining),
+            (&self.streams, before.streams, after.streams),
+        ];
+        for (counter, before, after) in changes {
+            if before != after {
+                counter.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
 /// Everything of a pool that threads and tasks share.
 pub(crate) struct PoolState {
     pub(crate) id: PoolId,

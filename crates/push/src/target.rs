@@ -16,6 +16,7 @@ use crate::apns::auth::Signer;
 use crate::error::Error;
 use crate::fcm::auth::{ServiceAccount, ThrowAway};
 use crate::installation::{Installation, Live, Reach, Rehearsal, Side, is_provider};
+use crate::pinned::Pinned;
 use crate::token::TokenSource;
 
 /// Where a provider, or whoever stands in for it, listens.
@@ -54,7 +55,7 @@ impl Endpoint {
 pub enum Trust {
     /// Mozilla's, and for APNs the one more that Apple asks for.
     Public,
-    /// A simulator's own, as PEM: exactly one certificate.
+    /// A simulator's own authority, or its certificate itself, as PEM: exactly one certificate.
     Simulator(Vec<u8>),
 }
 
@@ -208,19 +209,21 @@ fn check_token_endpoint(reach: Reach, uri: &str) -> Result<(), Error> {
 
 fn tls(reach: Reach, platform: Platform, host: &str, trust: &Trust) -> Result<Arc<ClientConfig>, Error> {
     let refuse = |why| Err(Error::Endpoint { host: host.into(), why });
-    let roots = match (reach, trust) {
-        (Reach::Provider, Trust::Public) => public_roots(platform)?,
-        (Reach::Simulator, Trust::Simulator(pem)) => simulator_root(pem)?,
+    let provider = Arc::new(crypto());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Tls)?;
+    let builder = match (reach, trust) {
+        (Reach::Provider, Trust::Public) => builder.with_root_certificates(public_roots(platform)?),
+        (Reach::Simulator, Trust::Simulator(pem)) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Pinned::new(simulator_certificate(pem)?, provider)?),
         (Reach::Provider, _) => {
             return refuse("a live pool of a real installation trusts public authorities only");
         }
         (Reach::Simulator, _) => return refuse("a simulated or rehearsal pool trusts its simulator only"),
     };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(crypto()))
-        .with_safe_default_protocol_versions()
-        .map_err(Error::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
 }
@@ -251,15 +254,13 @@ fn public_roots(platform: Platform) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-fn simulator_root(pem: &[u8]) -> Result<RootCertStore, Error> {
+fn simulator_certificate(pem: &[u8]) -> Result<CertificateDer<'static>, Error> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|error| Error::Roots(error.to_string()))?;
     let [certificate] = <[_; 1]>::try_from(certificates)
         .map_err(|all| Error::Roots(format!("{} certificates where one simulator has one", all.len())))?;
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate).map_err(|error| Error::Roots(error.to_string()))?;
-    Ok(roots)
+    Ok(certificate)
 }
 
 #[cfg(test)]

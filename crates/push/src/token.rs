@@ -120,7 +120,7 @@ impl TokenCell {
     /// Whether the current token may be used: there is one, and the provider has not refused it.
     #[inline]
     pub(crate) fn is_usable(&self) -> bool {
-        self.generation() > self.refused.load(Ordering::Relaxed)
+        !self.is_refused(self.generation())
     }
 
     /// The current token and its generation.
@@ -132,6 +132,12 @@ impl TokenCell {
     /// The provider has refused the token of this generation.
     pub(crate) fn refuse(&self, generation: u64) {
         self.refused.fetch_max(generation, Ordering::Relaxed);
+    }
+
+    /// Whether the provider has refused the token of this generation, or one after it.
+    #[inline]
+    pub(crate) fn is_refused(&self, generation: u64) -> bool {
+        generation <= self.refused.load(Ordering::Relaxed)
     }
 
     /// Whether a token is wanted that [`TokenCell::keep`] has not brought yet.

@@ -144,10 +144,10 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             Effect::RenewToken { closes_connection } => {
                 lane.refuse_token(tag);
                 if closes_connection {
-                    self.errands.push(Errand::Drain(connection));
+                    self.condemn(connection);
                 }
             }
-            Effect::Reconnect | Effect::ReplaceConnection => self.errands.push(Errand::Drain(connection)),
+            Effect::Reconnect | Effect::ReplaceConnection => self.condemn(connection),
             Effect::KeepToken | Effect::Alarm => self.alarm(lane_at, verdict.outcome.reason(), None, now),
             Effect::PauseQuota(pause) => {
                 lane.pool.paused_until.fetch_max(now + pause.as_nanos() as u64, Ordering::Relaxed);
@@ -155,6 +155,14 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                     shard.note_pause(pause);
                 }
             }
+        }
+    }
+
+    /// A connection takes no further request; the answers that it owes may come.
+    fn condemn(&mut self, connection: ConnectionRef) {
+        if let Some(link) = self.link(connection).filter(|link| !link.is_condemned) {
+            link.is_condemned = true;
+            self.errands.push(Errand::Drain(connection));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use burst_h2::driver::ConnectionRef;
 use burst_h2::{Nanos, Template};
@@ -12,7 +12,7 @@ use super::queue::Queue;
 use super::tag::Tag;
 use crate::fcm;
 use crate::group_message::with_token;
-use crate::pool::{PoolState, Share};
+use crate::pool::{Counts, PoolState, Share};
 use crate::token::Token;
 
 /// A device to be sent again, on another connection if there is one.
@@ -104,6 +104,14 @@ impl<K> Lane<K> {
         in_use.is_some()
     }
 
+    /// Whether a connection with so many requests open may be given another. One of APNs that had a request with an
+    /// expired token stays wedged, whatever comes after: as long as answers to such requests may come it is suspect.
+    #[inline]
+    pub(crate) fn trusts(&self, link: &Link, open: u32) -> bool {
+        let is_suspect = || self.pool.platform == Platform::Apns && self.pool.tokens.is_refused(link.token);
+        !link.is_condemned && (open == 0 || !is_suspect())
+    }
+
     /// Whether connections of this lane are warmed by a request.
     pub(crate) fn warms_by_request(&self) -> bool {
         self.pool.config.warms_up && self.pool.platform == Platform::Fcm
@@ -145,6 +153,10 @@ pub(crate) struct Link {
     /// No request to warm it before this moment.
     pub(crate) warm_up_at: Nanos,
     pub(crate) stream_limit: u32,
+    /// Told to drain: it takes no further request.
+    pub(crate) is_condemned: bool,
+    /// The generation of the token that its last request carried.
+    pub(crate) token: u64,
     /// When it last had a request or a PING.
     pub(crate) used_at: Nanos,
     /// The shard whose requests were last put into it: its slot and permit epoch.
@@ -168,6 +180,8 @@ impl Link {
             is_warm: false,
             warm_up_at: 0,
             stream_limit: 0,
+            is_condemned: false,
+            token: 0,
             used_at: now,
             wrote: None,
         }
@@ -178,33 +192,28 @@ impl Link {
         self.change(share, |link| link.stage = stage);
     }
 
-    /// Changes it in a way that counts.
+    /// Changes it in a way that counts. Whoever reads the counts meanwhile sees no other connection come or go.
     pub(crate) fn change(&mut self, share: &Share, change: impl FnOnce(&mut Link)) {
-        self.leave(share);
+        let before = self.counts();
         change(self);
-        self.count(share, |counter, by| counter.fetch_add(by, Ordering::Relaxed));
+        share.add(before, self.counts());
     }
 
     /// Takes it out of the counts.
     pub(crate) fn leave(&self, share: &Share) {
-        self.count(share, |counter, by| counter.fetch_sub(by, Ordering::Relaxed));
+        share.add(self.counts(), Counts::default());
     }
 
-    fn count(&self, share: &Share, change: impl Fn(&AtomicU32, u32) -> u32) {
-        match self.stage {
-            Stage::Opening => {
-                change(&share.alive, 1);
-                change(&share.opening, 1);
-            }
-            Stage::Ready => {
-                change(&share.alive, 1);
-                change(&share.ready, 1);
-                change(&share.streams, self.stream_limit);
-                change(&share.warm, u32::from(self.is_warm));
-            }
-            Stage::Draining => {
-                change(&share.draining, 1);
-            }
+    fn counts(&self) -> Counts {
+        let is = |stage: Stage| u32::from(self.stage == stage);
+        let is_ready = is(Stage::Ready);
+        Counts {
+            alive: is(Stage::Opening) + is_ready,
+            opening: is(Stage::Opening),
+            ready: is_ready,
+            warm: is_ready * u32::from(self.is_warm),
+            draining: is(Stage::Draining),
+            streams: is_ready * self.stream_limit,
         }
     }
 }

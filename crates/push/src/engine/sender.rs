@@ -197,9 +197,9 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let Self { shards, lanes, scratch, links, shared, .. } = self;
         let Some(shard) = shards[usize::from(slot)].as_deref_mut() else { return false };
         let lane = &mut lanes[shard.lane as usize];
-        let Some((token, template)) = template_for(shard, lane) else { return false };
+        let Some((generation, template)) = template_for(shard, lane) else { return false };
         let deadline = now + shared.config.answer_within.as_nanos() as u64;
-        let tag = Tag { index: 0, slot, attempt: shard.first_attempt(), token };
+        let tag = Tag { index: 0, slot, attempt: shard.first_attempt(), token: generation as u8 };
         let (mut index, mut started) = (shard.next, 0);
         let devices = shard.work.keys.len();
         while index < devices {
@@ -221,6 +221,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         }
         if let Some(Some(link)) = links.get_mut(connection.user as usize) {
             link.wrote = Some((slot, shard.permit_epoch));
+            link.token = generation;
             link.used_at = now;
         }
         if shard.is_done() {
@@ -269,9 +270,9 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let Self { shards, lanes, scratch, links, shared, .. } = self;
         let Some(shard) = shards[usize::from(tag.slot)].as_deref_mut() else { return Start::Unusable };
         let lane = &mut lanes[shard.lane as usize];
-        let Some((token, template)) = template_for(shard, lane) else { return Start::Full };
+        let Some((generation, template)) = template_for(shard, lane) else { return Start::Full };
         let deadline = now + shared.config.answer_within.as_nanos() as u64;
-        let code = Tag { token, ..tag }.code();
+        let code = Tag { token: generation as u8, ..tag }.code();
         let start = scratch.start(&shard.work, tag.index, code, &template, deadline, starter);
         if start == Start::Unusable {
             // It was usable the first time: the store of its keys has changed under us. The sweep reports the shard.
@@ -280,6 +281,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         shard.count(u32::from(start == Start::Started), now);
         if let Some(Some(link)) = links.get_mut(connection.user as usize) {
             link.wrote = Some((tag.slot, shard.permit_epoch));
+            link.token = generation;
             link.used_at = now;
         }
         start
@@ -351,16 +353,16 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     }
 }
 
-/// The low bits of the token's generation, and the template that carries that token.
+/// The token's generation, and the template that carries that token.
 #[inline]
-fn template_for<K: Keys>(shard: &mut Active<K>, lane: &Lane<K>) -> Option<(u8, Template)> {
+fn template_for<K: Keys>(shard: &mut Active<K>, lane: &Lane<K>) -> Option<(u64, Template)> {
     let (generation, token) = lane.token()?;
     if shard.template.as_ref().is_none_or(|(known, _)| known != generation) {
         // Its fields were tried when the message was made; only a token with odd bytes can fail here.
         let built = shard.work.message.template(*generation, token).ok()?;
         shard.template = Some((*generation, built));
     }
-    shard.template.as_ref().map(|(generation, template)| (*generation as u8, template.clone()))
+    shard.template.clone()
 }
 
 impl Scratch {
@@ -404,8 +406,10 @@ impl<K: Keys, L: Listener> Traffic for Sender<K, L> {
     type Transport = Tls;
 
     fn supply(&mut self, connection: ConnectionRef, starter: &mut Starter<'_>, now: Nanos) {
-        let Some(lane_at) = self.link(connection).map(|link| link.lane) else { return };
-        if self.lanes[lane_at as usize].may_start(now) {
+        let Some(Some(link)) = self.links.get(connection.user as usize) else { return };
+        let lane_at = link.lane;
+        let lane = &mut self.lanes[lane_at as usize];
+        if lane.may_start(now) && lane.trusts(link, starter.open()) {
             self.supply_lane(connection, lane_at, starter, now);
             self.warm(connection, lane_at, starter, now);
         }

@@ -54,6 +54,10 @@ fn goaway_resends_only_unprocessed_streams() {
     let goaway = Goaway { every: Some(300), ..Goaway::default() };
     let rig = Rig::new(apns(|sim| sim.faults.goaway = goaway), 4);
     let accounts = rig.send(10_000, 1_000);
+    let mut counts = std::collections::BTreeMap::<String, u32>::new();
+    accounts.outcomes.values().for_each(|o| *counts.entry(format!("{o:?}")).or_default() += 1);
+    println!("{counts:?} {:?}", rig.pool.status());
+    println!("{:?}", rig.simulator.stats().unwrap());
     assert_eq!((accounts.accepted(), accounts.resent()), (10_000, 0));
     rig.compare(&accounts);
     assert!(rig.simulator.stats().unwrap().connections.goaways >= 10);
@@ -150,7 +154,9 @@ fn an_expired_jwt_is_renewed_once_and_its_connections_are_replaced() {
     let pool = push::PoolConfig { renewal: renewing(), ..pool_config(Platform::Apns, 4) };
     let sim = apns(|sim| sim.faults.credentials_expire_after = Some(Duration::from_millis(300)));
     let rig = Rig::with(sim, pool, EngineConfig::default());
-    rig.until(|status| status.warm == 4);
+    // APNs sees a token with the first request, not with a PING.
+    assert_eq!(rig.send(10, 10).accepted(), 10);
+    rig.simulator.reset().unwrap();
     rig.until(|_| rig.clock.monotonic().0 > 600_000_000);
     let accounts = rig.send(10_000, 1_000);
     assert_eq!((accounts.accepted(), accounts.resent()), (10_000, 0));
@@ -185,10 +191,12 @@ fn credentials_that_no_renewal_cures_stop_the_launch() {
 #[test]
 fn a_token_that_cannot_be_renewed_stops_the_launch() {
     let engine = EngineConfig { token_within: Duration::from_millis(200), ..EngineConfig::default() };
-    let sim = apns(|sim| sim.faults.credentials_expire_after = Some(Duration::ZERO));
+    let sim = apns(|sim| sim.faults.credentials_expire_after = Some(Duration::from_millis(300)));
     // Apple's own rule holds: a token just minted is not renewed.
     let rig = Rig::with(sim, pool_config(Platform::Apns, 2), engine);
-    rig.until(|status| status.warm == 2);
+    assert_eq!(rig.send(10, 10).accepted(), 10);
+    rig.simulator.reset().unwrap();
+    rig.until(|_| rig.clock.monotonic().0 > 600_000_000);
     let accounts = rig.send(1_000, 100);
     rig.compare(&accounts);
     assert_eq!(accounts.accepted(), 0);
@@ -213,7 +221,6 @@ fn a_fault_of_the_message_stops_the_launch_at_its_first_answers() {
 fn a_projects_quota_pauses_the_pool_and_the_rest_comes_back_open() {
     let sim = fcm(|sim| {
         sim.faults.quota = Some(Quota::per_minute(1_000));
-        sim.faults.retry_after = Duration::from_secs(30);
     });
     let rig = Rig::with(
         sim,
@@ -226,7 +233,7 @@ fn a_projects_quota_pauses_the_pool_and_the_rest_comes_back_open() {
     assert_eq!((accounts.accepted(), accounts.accepted() + over + accounts.open()), (1_000, 5_000));
     assert!(over <= 200, "{over}: more than what was in flight");
     let pause = accounts.shards.iter().find_map(|shard| shard.quota_pause);
-    assert_eq!(pause, Some(Duration::from_secs(30)));
+    assert!(pause.is_some_and(|pause| pause > Duration::from_secs(50)), "until the window's end: {pause:?}");
     assert!(accounts.shards.iter().any(|shard| shard.why_open == Some(WhyOpen::Quota)));
     assert!(rig.pool.status().paused_until.is_some());
 }

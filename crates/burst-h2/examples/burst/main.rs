@@ -41,6 +41,8 @@ struct Settings {
     is_fcm: bool,
     round: Duration,
     write_bytes: usize,
+    /// Header block of each answer.
+    block: Vec<u8>,
     endpoint: Option<SocketAddr>,
     keys: Option<PathBuf>,
 }
@@ -48,6 +50,11 @@ struct Settings {
 fn argument(name: &str) -> Option<String> {
     let prefix = format!("{name}=");
     std::env::args().find_map(|argument| argument.strip_prefix(&prefix).map(str::to_owned))
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal digits");
+    (0..text.len()).step_by(2).map(byte).collect()
 }
 
 impl Settings {
@@ -63,6 +70,7 @@ impl Settings {
             is_fcm: value("fcm", 0) == 1,
             round: Duration::from_micros(value("round_us", 0)),
             write_bytes: value("write_bytes", 64512) as usize,
+            block: argument("block").map_or(vec![0x88], |text| hex(&text)),
             endpoint: argument("endpoint").map(|text| text.parse().expect("an address with port")),
             keys: argument("keys").map(PathBuf::from),
         }
@@ -96,7 +104,7 @@ fn spawn_sink(settings: &Settings, server: Arc<rustls::ServerConfig>) -> std::io
         streams_max: settings.streams,
         latency: settings.latency,
         body: if settings.is_fcm { vec![b'x'; 80] } else { Vec::new() },
-        block: vec![0x88],
+        block: settings.block.clone(),
     };
     let (tell, address) = std::sync::mpsc::channel();
     std::thread::Builder::new().name("sink".into()).spawn(move || {

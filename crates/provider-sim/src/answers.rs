@@ -114,8 +114,8 @@ impl Answers {
             self.write_block(due.stream, 0, out);
         }
         self.body.clear();
-        let (unix_us, id) = (desk.time.unix().as_micros(), desk.next_id());
-        fcm::append_accepted_body(&self.project, unix_us, id, &mut self.body);
+        let id = desk.next_id();
+        fcm::append_accepted_body(&self.project, desk.time.stamp(), id, &mut self.body);
         Rest::Body(&self.body)
     }
 

@@ -9,6 +9,7 @@ use model::{Platform, Reason};
 use crate::apns::ApnsId;
 use crate::config::{Config, Distribution, Latency};
 use crate::fcm::body::Templates;
+use crate::fcm::{Stamp, stamp};
 use crate::fingerprint::{Fingerprint, unit};
 use crate::judge::{Judge, Verdict};
 use crate::ledger::{Ledger, NO_RECORD};
@@ -51,16 +52,35 @@ pub(crate) struct Time {
     pub(crate) start: Timestamp,
     date_second: u64,
     date: String,
+    stamp_us: u64,
+    stamp: Stamp,
 }
 
 impl Time {
     pub(crate) fn new(start: Timestamp) -> Self {
-        Self { now_us: 0, start, date_second: u64::MAX, date: String::new() }
+        Self {
+            now_us: 0,
+            start,
+            date_second: u64::MAX,
+            date: String::new(),
+            stamp_us: 0,
+            stamp: stamp(start.as_micros()),
+        }
     }
 
     /// The wall clock.
     pub(crate) fn unix(&self) -> Timestamp {
         Timestamp(self.start.as_micros() + self.now_us)
+    }
+
+    /// The wall clock as FCM's message names begin with it.
+    #[inline]
+    pub(crate) fn stamp(&mut self) -> &Stamp {
+        if self.stamp_us != self.now_us {
+            self.stamp_us = self.now_us;
+            self.stamp = stamp(self.unix().as_micros());
+        }
+        &self.stamp
     }
 
     /// The `date` header of this second.

@@ -1,6 +1,7 @@
 //! A socket, its TLS session and its HTTP/2 connection.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 
 use mio::Registry;
@@ -14,7 +15,7 @@ use crate::h2::{Connection, Stop};
 use crate::tls::{Failure, Opened, Session};
 
 /// What is read from a socket at once: more than a TLS record, and small enough to stay in the processor's cache.
-const READ_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 64 << 10;
 /// Buffers that grew beyond this are given back.
 const KEPT_BYTES: usize = 64 << 10;
 
@@ -39,8 +40,22 @@ enum End {
     Flush,
     /// Once what was promised before is written, without a word.
     Abandon,
+    /// All is written; the client is to close. Closing first could reset the connection, and take from the client
+    /// answers that it has not read.
+    Linger,
     /// At once.
     Now,
+}
+
+/// What is to become of a client after its buffers were flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It stays.
+    Stay,
+    /// It is to close within a while.
+    Linger,
+    /// It is over.
+    Close,
 }
 
 /// One connected client.
@@ -54,6 +69,8 @@ pub(super) struct Client {
     unsent: Vec<u8>,
     end: End,
     is_established: bool,
+    /// The alert that ends the session was sealed.
+    is_closing: bool,
     pub(super) is_dirty: bool,
 }
 
@@ -77,13 +94,14 @@ impl Client {
             unsent: Vec::new(),
             end: End::Open,
             is_established: false,
+            is_closing: false,
             is_dirty: false,
         })
     }
 
     /// Reads until the socket is empty.
     pub(super) fn read(&mut self, scratch: &mut Scratch, desk: &mut Desk, clock: &Clock) {
-        while self.end == End::Open {
+        while matches!(self.end, End::Open | End::Linger) {
             let carried = self.carry.len();
             scratch.read[..carried].copy_from_slice(&self.carry);
             let space = scratch.read.len() - carried;
@@ -94,6 +112,9 @@ impl Client {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => return self.end = End::Now,
             };
+            if self.end == End::Linger {
+                continue;
+            }
             desk.time.now_us = clock.now_us();
             desk.ledger.counts.reads += 1;
             desk.ledger.counts.bytes_read += length as u64;
@@ -152,13 +173,15 @@ impl Client {
 
     /// Whether there is something to write, or to end.
     pub(super) fn wants_flush(&self) -> bool {
-        !self.http.out.is_empty() || !self.unsent.is_empty() || self.end != End::Open
+        !self.http.out.is_empty() || !self.unsent.is_empty() || !matches!(self.end, End::Open | End::Linger)
     }
 
-    /// Seals and writes what there is; says whether the connection is over.
-    pub(super) fn flush(&mut self, scratch: &mut Scratch, desk: &mut Desk) -> bool {
-        if self.end == End::Now {
-            return true;
+    /// Seals and writes what there is.
+    pub(super) fn flush(&mut self, scratch: &mut Scratch, desk: &mut Desk) -> Next {
+        match self.end {
+            End::Now => return Next::Close,
+            End::Linger => return Next::Stay,
+            End::Open | End::Flush | End::Abandon => {}
         }
         if self.end == End::Open && self.http.is_done() {
             self.end = End::Flush;
@@ -169,12 +192,19 @@ impl Client {
             self.http.out.clear();
             self.http.out.shrink_to(KEPT_BYTES);
         }
-        if self.end == End::Flush {
+        if self.end == End::Flush && !self.is_closing {
+            self.is_closing = true;
             self.session.close(sealed);
-            self.end = End::Abandon;
         }
-        let is_over = self.write(scratch, desk).is_err();
-        is_over || (self.end != End::Open && self.unsent.is_empty())
+        match (self.write(scratch, desk), self.end) {
+            (Err(_), _) => Next::Close,
+            (Ok(()), End::Abandon) if self.unsent.is_empty() => Next::Close,
+            (Ok(()), End::Flush) if self.unsent.is_empty() => {
+                self.end = End::Linger;
+                if self.socket.shutdown(Shutdown::Write).is_ok() { Next::Linger } else { Next::Close }
+            }
+            (Ok(()), _) => Next::Stay,
+        }
     }
 
     fn write(&mut self, scratch: &mut Scratch, desk: &mut Desk) -> io::Result<()> {

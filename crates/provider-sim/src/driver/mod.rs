@@ -3,6 +3,7 @@
 
 mod client;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,12 +19,14 @@ use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::ledger::{Counts, Ledger};
-use client::{Client, Scratch};
+use client::{Client, Next, Scratch};
 
 const LISTENER: Token = Token(usize::MAX - 1);
 const WAKER: Token = Token(usize::MAX);
 /// How often connections are looked after, if time can change anything for them.
 const HOUSEKEEPING_US: u64 = 5_000;
+/// How long a client may take to close a connection that we have ended.
+const LINGER_US: u64 = 2_000_000;
 
 /// What a thread can be asked.
 pub(crate) enum Ask {
@@ -66,6 +69,8 @@ pub(crate) struct Driver {
     free: Vec<u32>,
     /// Clients with something to write.
     dirty: Vec<u32>,
+    /// Clients that are to close, each with its generation and the time that it is given.
+    lingering: VecDeque<(u64, u32, u32)>,
     scratch: Scratch,
     /// Connections of all threads, for the limit.
     open: Arc<AtomicUsize>,
@@ -81,12 +86,12 @@ pub(crate) struct Acceptor {
     pub(crate) others: Vec<Mailbox>,
     next: usize,
     /// Accepted, and waiting for their delay to pass.
-    delayed: std::collections::VecDeque<(u64, TcpStream)>,
+    delayed: VecDeque<(u64, TcpStream)>,
 }
 
 impl Acceptor {
     pub(crate) fn new(listener: TcpListener, others: Vec<Mailbox>) -> Self {
-        Self { listener, others, next: 0, delayed: std::collections::VecDeque::new() }
+        Self { listener, others, next: 0, delayed: VecDeque::new() }
     }
 }
 
@@ -113,6 +118,7 @@ impl Driver {
             generations: Vec::new(),
             free: Vec::new(),
             dirty: Vec::new(),
+            lingering: VecDeque::new(),
             scratch: Scratch::new(),
             open,
             acceptor: None,
@@ -168,7 +174,8 @@ impl Driver {
             .then_some(self.kept_house_us + HOUSEKEEPING_US);
         let delayed =
             self.acceptor.as_ref().and_then(|acceptor| acceptor.delayed.front().map(|(due, _)| *due));
-        let due = [self.desk.due.next_due_us(), house, delayed].into_iter().flatten().min()?;
+        let lingering = self.lingering.front().map(|(until_us, ..)| *until_us);
+        let due = [self.desk.due.next_due_us(), house, delayed, lingering].into_iter().flatten().min()?;
         Some(Duration::from_micros(due.saturating_sub(now_us)))
     }
 
@@ -295,7 +302,20 @@ impl Driver {
         while let Some(place) = self.dirty.pop() {
             let Some(client) = &mut self.clients[place as usize] else { continue };
             client.is_dirty = false;
-            if client.flush(&mut self.scratch, &mut self.desk) {
+            match client.flush(&mut self.scratch, &mut self.desk) {
+                Next::Stay => {}
+                Next::Close => self.close(place),
+                Next::Linger => {
+                    let until_us = self.desk.time.now_us + LINGER_US;
+                    self.lingering.push_back((until_us, place, self.generations[place as usize]));
+                }
+            }
+        }
+        while let Some((until_us, place, generation)) = self.lingering.front().copied()
+            && until_us <= self.desk.time.now_us
+        {
+            self.lingering.pop_front();
+            if self.generations[place as usize] == generation {
                 self.close(place);
             }
         }

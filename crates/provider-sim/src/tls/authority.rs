@@ -81,5 +81,7 @@ fn server_config(
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.send_tls13_tickets = 1;
+    // The record layer after the handshake is our own.
+    config.enable_secret_extraction = true;
     Ok(config)
 }

@@ -1,14 +1,14 @@
-//! One TLS session. Records are opened in the buffer they were read into and sealed into the buffer they are
-//! written from.
+//! One TLS session: the handshake by rustls, and with TLS 1.3 the records after it by ourselves.
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
+use rustls::{ProtocolVersion, ServerConfig};
 
+use super::records::Records;
 use crate::error::Error;
 
 /// The most plaintext that one record holds.
@@ -20,7 +20,17 @@ const HANDSHAKE_BYTES: usize = 4_096;
 
 /// The server's side of one TLS session.
 pub(crate) struct Session {
-    tls: UnbufferedServerConnection,
+    state: State,
+}
+
+/// Who handles records.
+enum State {
+    /// rustls: during the handshake, and always with TLS 1.2.
+    Rustls(Box<UnbufferedServerConnection>),
+    /// We do, once TLS 1.3 is established.
+    Established(Box<Records>),
+    /// Nobody: the session could not be taken over.
+    Failed,
 }
 
 /// What became of received bytes.
@@ -41,7 +51,8 @@ pub(crate) enum Failure<E> {
 
 impl Session {
     pub(crate) fn new(config: &Arc<ServerConfig>) -> Result<Self, Error> {
-        Ok(Self { tls: UnbufferedServerConnection::new(Arc::clone(config))? })
+        let tls = UnbufferedServerConnection::new(Arc::clone(config))?;
+        Ok(Self { state: State::Rustls(Box::new(tls)) })
     }
 
     /// Opens the records in `received`; hands plaintext to `receive` and appends what has to be sent to `out`.
@@ -52,54 +63,37 @@ impl Session {
         mut receive: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<Opened, Failure<E>> {
         let mut opened = Opened::default();
-        loop {
-            let UnbufferedStatus { mut discard, state } =
-                self.tls.process_tls_records(&mut received[opened.used..]);
-            let is_blocked = match state {
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record.map_err(|_| Failure::Tls)?;
-                        discard += record.discard;
-                        receive(record.payload).map_err(Failure::Receiver)?;
-                    }
-                    false
-                }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    append(out, HANDSHAKE_BYTES, |space| encode(&mut data, space));
-                    false
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    data.done();
-                    false
-                }
-                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
-                    opened.is_closed = true;
-                    true
-                }
-                Ok(_) => true,
-                Err(_) => {
-                    self.append_alert(out);
-                    return Err(Failure::Tls);
-                }
-            };
-            opened.used += discard;
-            if is_blocked {
-                return Ok(opened);
+        if let State::Rustls(tls) = &mut self.state {
+            open_by_rustls(tls, received, out, &mut opened, &mut receive)?;
+            if !tls.is_handshaking() && tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+                self.take_over();
             }
         }
+        match &mut self.state {
+            State::Established(records) => records.open(received, out, &mut opened, &mut receive)?,
+            State::Rustls(_) => {}
+            State::Failed => return Err(Failure::Tls),
+        }
+        Ok(opened)
     }
 
-    /// After an error one more turn encodes the alert that explains it.
-    fn append_alert(&mut self, out: &mut Vec<u8>) {
-        if let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(&mut []).state {
-            append(out, HANDSHAKE_BYTES, |space| encode(&mut data, space));
+    fn take_over(&mut self) {
+        if let State::Rustls(tls) = std::mem::replace(&mut self.state, State::Failed)
+            && let Some(records) = Records::take_over(*tls)
+        {
+            self.state = State::Established(Box::new(records));
         }
     }
 
     /// Seals `plaintext` into `out`; false when the session cannot send (yet).
     pub(crate) fn seal(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> bool {
+        let tls = match &mut self.state {
+            State::Established(records) => return records.seal(plaintext, out),
+            State::Rustls(tls) => tls,
+            State::Failed => return false,
+        };
         let UnbufferedStatus { state: Ok(ConnectionState::WriteTraffic(mut traffic)), .. } =
-            self.tls.process_tls_records(&mut [])
+            tls.process_tls_records(&mut [])
         else {
             return false;
         };
@@ -111,9 +105,66 @@ impl Session {
 
     /// Appends the alert that ends the session in good order.
     pub(crate) fn close(&mut self, out: &mut Vec<u8>) {
-        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = self.tls.process_tls_records(&mut []).state {
-            append(out, HANDSHAKE_BYTES, |space| encrypted(traffic.queue_close_notify(space)));
+        match &mut self.state {
+            State::Established(records) => records.close(out),
+            State::Rustls(tls) => {
+                if let Ok(ConnectionState::WriteTraffic(mut traffic)) = tls.process_tls_records(&mut []).state
+                {
+                    append(out, HANDSHAKE_BYTES, |space| encrypted(traffic.queue_close_notify(space)));
+                }
+            }
+            State::Failed => {}
         }
+    }
+}
+
+fn open_by_rustls<E>(
+    tls: &mut UnbufferedServerConnection,
+    received: &mut [u8],
+    out: &mut Vec<u8>,
+    opened: &mut Opened,
+    receive: &mut impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), Failure<E>> {
+    loop {
+        let UnbufferedStatus { mut discard, state } = tls.process_tls_records(&mut received[opened.used..]);
+        let is_blocked = match state {
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                while let Some(record) = traffic.next_record() {
+                    let record = record.map_err(|_| Failure::Tls)?;
+                    discard += record.discard;
+                    receive(record.payload).map_err(Failure::Receiver)?;
+                }
+                false
+            }
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                append(out, HANDSHAKE_BYTES, |space| encode(&mut data, space));
+                false
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                data.done();
+                false
+            }
+            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                opened.is_closed = true;
+                true
+            }
+            Ok(_) => true,
+            Err(_) => {
+                append_alert(tls, out);
+                return Err(Failure::Tls);
+            }
+        };
+        opened.used += discard;
+        if is_blocked {
+            return Ok(());
+        }
+    }
+}
+
+/// After an error one more turn encodes the alert that explains it.
+fn append_alert(tls: &mut UnbufferedServerConnection, out: &mut Vec<u8>) {
+    if let Ok(ConnectionState::EncodeTlsData(mut data)) = tls.process_tls_records(&mut []).state {
+        append(out, HANDSHAKE_BYTES, |space| encode(&mut data, space));
     }
 }
 
@@ -146,3 +197,6 @@ fn append(out: &mut Vec<u8>, space_bytes: usize, mut write: impl FnMut(&mut [u8]
     };
     out.truncate(start + written);
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,8 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionConfig {
     /// SETTINGS_HEADER_TABLE_SIZE that we announce. With 0 answers are stateless: the peer repeats its fields, and
-    /// the usual block needs no decoding.
+    /// the usual block needs no decoding. 4096 is cheaper with a peer that repeats many fields and indexes them well,
+    /// dearer with one that enters them anew each time (`docs/decisions/001-own-http2.md`).
     pub header_table_bytes: u32,
     /// Longest header block of an answer, CONTINUATION included, and the SETTINGS_MAX_HEADER_LIST_SIZE announced.
     pub header_block_bytes_max: u32,

@@ -1,7 +1,6 @@
 //! One connection of a driver: its transport, its protocol state and where it stands.
 
 use super::Traffic;
-use super::transport::Transport;
 use crate::{
     Cause, Connection, ConnectionConfig, ConnectionError, DrainReason, End, Ends, Event, Full, Nanos, Request,
 };
@@ -104,7 +103,7 @@ pub(super) struct Endpoint<T> {
     pub(super) is_frozen: bool,
 }
 
-impl<T: Transport> Endpoint<T> {
+impl<T> Endpoint<T> {
     pub(super) fn new(id: ConnectionRef, transport: T, config: &ConnectionConfig, now: Nanos) -> Self {
         Endpoint {
             id,

@@ -53,3 +53,28 @@ impl<T> Table<T> {
         0..self.places.len() as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ConnectionConfig;
+
+    #[test]
+    fn a_place_is_used_again_under_another_name() {
+        let mut table = Table::new();
+        let open = |table: &mut Table<()>| {
+            let id = table.reserve(7);
+            table.put(Endpoint::new(id, (), &ConnectionConfig::default(), 0));
+            id
+        };
+        let (first, other) = (open(&mut table), open(&mut table));
+        assert!(table.remove(first).is_some());
+        let second = open(&mut table);
+        assert_eq!((second.index, second.user), (first.index, 7));
+        assert_ne!(second, first);
+        assert!(
+            table.named(first).is_none() && table.named(second).is_some() && table.named(other).is_some()
+        );
+        assert_eq!(table.count(), 2);
+    }
+}

@@ -184,10 +184,10 @@ impl Connection {
         }
     }
 
-    /// Of all bytes ever taken, those before this offset are wholly with the kernel: they and, with TLS, the whole
-    /// record they lie in.
+    /// Of all bytes ever put into the output, those before this offset are wholly with the kernel: they and, with TLS,
+    /// the whole record they lie in.
     pub fn written_through(&mut self, offset: u64) {
-        debug_assert!(offset >= self.written_through && offset <= self.out_before + self.out_taken as u64);
+        debug_assert!(offset >= self.written_through && offset <= self.produced());
         self.written_through = offset;
     }
 

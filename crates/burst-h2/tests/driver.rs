@@ -5,7 +5,8 @@ mod harness;
 
 use std::time::Duration;
 
-use burst_h2::driver::{DriverConfig, Plain};
+use burst_h2::ConnectionError;
+use burst_h2::driver::{Buffers, DriverConfig, Plain, Received, Transport};
 use harness::peer::{DATA, GOAWAY, HEADERS, Listener, PING, RST_STREAM, SETTINGS};
 use harness::{Client, Told};
 
@@ -279,4 +280,74 @@ fn stopping_ends_every_request() {
     let told = client.stop();
     assert_eq!(told.len(), 51);
     assert!(told[..50].iter().enumerate().all(|(tag, t)| *t == Told::end(tag as u64, "unknown: Local")));
+}
+
+/// A transport that fails in the midst of a write, when this many bytes have gone.
+struct Failing {
+    inner: Plain,
+    bytes_left: usize,
+}
+
+impl Transport for Failing {
+    fn register(&mut self, registry: &mio::Registry, token: mio::Token) -> std::io::Result<()> {
+        self.inner.register(registry, token)
+    }
+
+    fn is_open(&self) -> bool {
+        self.inner.is_open()
+    }
+
+    fn read(
+        &mut self,
+        buffers: &mut Buffers,
+        sink: impl FnMut(&[u8]) -> Result<(), ConnectionError>,
+    ) -> Result<Received, ConnectionError> {
+        self.inner.read(buffers, sink)
+    }
+
+    fn write(&mut self, plaintext: &[u8], buffers: &mut Buffers) -> Result<usize, ConnectionError> {
+        let going = plaintext.len().min(self.bytes_left);
+        self.bytes_left -= going;
+        assert_eq!(self.inner.write(&plaintext[..going], buffers).unwrap(), going);
+        if going < plaintext.len() {
+            return Err(ConnectionError::Io(std::io::ErrorKind::BrokenPipe.into()));
+        }
+        Ok(going)
+    }
+
+    fn flush(&mut self) -> Result<(), ConnectionError> {
+        self.inner.flush()
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.inner.is_blocked()
+    }
+
+    fn written_through(&self) -> u64 {
+        self.inner.written_through()
+    }
+
+    fn shutdown(&mut self, buffers: &mut Buffers) {
+        self.inner.shutdown(buffers);
+    }
+}
+
+#[test]
+fn what_went_before_a_failure_is_unknown_and_the_rest_not_processed() {
+    let listener = Listener::new();
+    let client: Client<Failing> = Client::new(DriverConfig::default());
+    client.open(Failing { inner: Plain::connect(listener.address()).unwrap(), bytes_left: 5000 });
+    let mut peer = listener.accept(&[]);
+    client.expect_event("ready 1000");
+    client.send(0..10, 1000);
+    let mut arrived = Vec::new();
+    while let Some(stream) = peer.try_request() {
+        arrived.push(stream);
+    }
+    assert!(arrived.len() > 2 && arrived.len() < 6);
+    for tag in 0..10 {
+        let is_gone = arrived.contains(&(tag as u32 * 2 + 1));
+        client.expect_end(tag, if is_gone { "unknown: Transport" } else { "not processed: Transport" });
+    }
+    client.expect_event("closed: socket failed");
 }

@@ -131,19 +131,18 @@ impl Socket {
         }
     }
 
-    /// Hands over as much as the kernel takes; less than all means that it is full until the poll says otherwise.
-    pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<usize, ConnectionError> {
-        let all = bytes.len();
-        while !bytes.is_empty() {
-            match self.stream.write(bytes) {
-                Ok(0) => return Err(ConnectionError::Io(io::ErrorKind::WriteZero.into())),
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(ConnectionError::Io(error)),
-            }
+    /// Hands over what the kernel takes at once. Less than all means that it is full until the poll says otherwise; an
+    /// error means that it took nothing, so that no byte handed over goes uncounted.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<usize, ConnectionError> {
+        loop {
+            return match self.stream.write(bytes) {
+                Ok(0) if !bytes.is_empty() => Err(ConnectionError::Io(io::ErrorKind::WriteZero.into())),
+                Ok(written) => Ok(written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                Err(error) => Err(ConnectionError::Io(error)),
+            };
         }
-        Ok(all - bytes.len())
     }
 
     pub(super) fn shutdown(&mut self) {

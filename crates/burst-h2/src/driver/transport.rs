@@ -78,7 +78,7 @@ pub trait Transport {
     fn is_blocked(&self) -> bool;
 
     /// Of all plaintext bytes taken, those before this offset are wholly with the kernel, the records they lie in
-    /// included: exactly these can have reached the peer as anything it can read.
+    /// included: exactly these can have reached the peer as anything it can read. Exact after a failure too.
     fn written_through(&self) -> u64;
 
     /// Says goodbye as far as the kernel takes it.

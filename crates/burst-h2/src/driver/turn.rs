@@ -125,8 +125,9 @@ impl<T: Transport> Endpoint<T> {
             if !is_permitted {
                 return Ok(false);
             }
-            self.transport.flush()?;
+            let result = self.transport.flush();
             self.connection.written_through(self.transport.written_through());
+            result?;
             self.is_writable = !self.transport.is_blocked();
         }
         Ok(self.transport.is_open() && !self.transport.is_blocked())
@@ -169,9 +170,11 @@ impl<T: Transport> Endpoint<T> {
 
     fn send(&mut self, buffers: &mut Buffers) -> Result<(), ConnectionError> {
         while !self.connection.output().is_empty() && !self.transport.is_blocked() {
-            let taken = self.transport.write(self.connection.output(), buffers)?;
-            self.connection.taken(taken);
+            let result = self.transport.write(self.connection.output(), buffers);
+            // Part of it may have gone before the failure.
             self.connection.written_through(self.transport.written_through());
+            let taken = result?;
+            self.connection.taken(taken);
             self.is_writable = !self.transport.is_blocked();
             if taken == 0 {
                 break;

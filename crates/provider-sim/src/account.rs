@@ -11,22 +11,24 @@ use crate::fingerprint::Fingerprint;
 use crate::ledger::{CURVE_STEP_US, Counts, Ledger, bits};
 use crate::report::{Connections, KeyCount, Latencies, Report, Stats};
 
-/// Every request of every thread, sorted by key.
+/// Every request of every thread, sorted by key: fingerprint and outcome bits in one number each.
 #[derive(Debug)]
 pub(crate) struct Account {
-    entries: Vec<(u128, u8)>,
+    entries: Vec<u128>,
 }
 
 impl Account {
     /// Sorts what the ledgers hold. `miscount` > 0 leaves out as many arrivals, < 0 counts as many twice.
     pub(crate) fn of(ledgers: &[Ledger], miscount: i64) -> Self {
-        let mut entries = Vec::with_capacity(ledgers.iter().map(Ledger::len).sum());
+        let many = miscount.unsigned_abs() as usize;
+        let doubled = if miscount < 0 { many } else { 0 };
+        let mut entries = Vec::with_capacity(ledgers.iter().map(Ledger::len).sum::<usize>() + doubled);
         entries.extend(ledgers.iter().flat_map(Ledger::entries));
         entries.sort_unstable();
-        let many = (miscount.unsigned_abs() as usize).min(entries.len());
+        let many = many.min(entries.len());
         if miscount > 0 {
             entries.drain(..many);
-        } else {
+        } else if miscount < 0 {
             entries.extend_from_within(..many);
             entries.sort_unstable();
         }
@@ -35,11 +37,11 @@ impl Account {
 
     /// Each key once, ascending.
     pub(crate) fn keys(&self) -> impl Iterator<Item = KeyCount> {
-        self.entries.chunk_by(|one, other| one.0 == other.0).map(|requests| {
-            let with = |bit: u8| saturated(requests.iter().filter(|(_, outcome)| outcome & bit != 0).count());
+        self.entries.chunk_by(|one, other| (one ^ other) & !bits::ALL == 0).map(|requests| {
+            let with = |bit: u128| saturated(requests.iter().filter(|request| *request & bit != 0).count());
             let received = with(bits::RECEIVED);
             KeyCount {
-                key: Fingerprint(requests[0].0),
+                key: Fingerprint::from_bits(requests[0]),
                 received,
                 processed: with(bits::PROCESSED),
                 accepted: with(bits::ACCEPTED),
@@ -59,8 +61,25 @@ impl Account {
         Ok(keys)
     }
 
-    fn with(&self, bit: u8) -> u64 {
-        self.entries.iter().filter(|(_, outcome)| outcome & bit != 0).count() as u64
+    /// The totals of a report; everything else in it is nothing.
+    fn totals(&self) -> Report {
+        let mut report = Report { arrived: self.entries.len() as u64, ..Report::default() };
+        for entry in &self.entries {
+            let has = |bit: u128| u64::from(entry & bit != 0);
+            report.received += has(bits::RECEIVED);
+            report.processed += has(bits::PROCESSED);
+            report.accepted += has(bits::ACCEPTED);
+            report.answered += has(bits::ANSWERED);
+            report.accepted_unanswered += has(bits::ACCEPTED) & (1 - has(bits::ANSWERED));
+        }
+        report.refused = report.arrived - report.received;
+        for key in self.keys() {
+            report.distinct += u64::from(key.received > 0);
+            report.received_twice += u64::from(key.received > 1);
+            report.processed_twice += u64::from(key.processed > 1);
+            report.accepted_twice += u64::from(key.accepted > 1);
+        }
+        report
     }
 }
 
@@ -76,26 +95,11 @@ pub(crate) fn report(
     ledgers: &[Ledger],
     stats: Stats,
 ) -> Report {
-    let received = account.with(bits::RECEIVED);
-    let unanswered =
-        |(_, outcome): &&(u128, u8)| outcome & (bits::ACCEPTED | bits::ANSWERED) == bits::ACCEPTED;
-    let keys = |is_wanted: fn(&KeyCount) -> bool| account.keys().filter(is_wanted).count() as u64;
     let first_arrival_us = ledgers.iter().filter_map(|ledger| ledger.first_arrival_us).min();
     let last_answer_us = ledgers.iter().map(|ledger| ledger.last_answer_us).max().unwrap_or(0);
     let elapsed_us = first_arrival_us.map_or(0, |first| last_answer_us.saturating_sub(first));
     Report {
         provider: Some(provider),
-        arrived: account.entries.len() as u64,
-        refused: account.entries.len() as u64 - received,
-        received,
-        processed: account.with(bits::PROCESSED),
-        accepted: account.with(bits::ACCEPTED),
-        answered: account.with(bits::ANSWERED),
-        accepted_unanswered: account.entries.iter().filter(unanswered).count() as u64,
-        distinct: keys(|key| key.received > 0),
-        received_twice: keys(|key| key.received > 1),
-        processed_twice: keys(|key| key.processed > 1),
-        accepted_twice: keys(|key| key.accepted > 1),
         latency: latencies(ledgers),
         start_unix_us: start.as_micros(),
         first_arrival_us,
@@ -105,6 +109,7 @@ pub(crate) fn report(
         per_second: ratio(stats.requests as f64 * 1e6, elapsed_us as f64),
         cpu_us_per_request: ratio(stats.cpu_us as f64, stats.requests as f64),
         stats,
+        ..account.totals()
     }
 }
 

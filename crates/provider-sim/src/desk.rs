@@ -161,7 +161,7 @@ impl Desk {
     /// The timestamp of a 410, in milliseconds: before the start, and the same whenever the key is asked about.
     pub(crate) fn unregistered_at_ms(&self, record: u32) -> u64 {
         const AGE: u64 = 410;
-        let key = if record == NO_RECORD { None } else { self.ledger.print(record) };
+        let key = if record == NO_RECORD { None } else { self.ledger.key(record) };
         let age = unit(key.unwrap_or_default().draw(self.config.seed, AGE));
         let within = self.config.faults.unregistered_within.mul_f64(age);
         (self.time.start - within).as_millis()

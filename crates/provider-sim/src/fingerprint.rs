@@ -10,10 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
 
-/// A 128-bit hash of a device key: of the token's raw bytes for APNs, of the text for FCM. Written as 32 hex
-/// digits. Not cryptographic; among 10 million keys a collision has a chance of about 1 in 10^24.
+/// A hash of a device key: of the token's raw bytes for APNs, of the text for FCM. 124 bits in a `u128` whose low
+/// four bits are zero, because records keep outcomes there; written as 32 hex digits. Not cryptographic; among
+/// 10 million keys a collision has a chance of about 1 in 10^23.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Fingerprint(pub u128);
+pub struct Fingerprint(u128);
 
 const LANE: [u64; 4] =
     [0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db, 0x8ebc_6af0_9c88_c6e3, 0x5899_65cc_7537_4cc3];
@@ -50,7 +51,19 @@ impl Fingerprint {
         }
         let (low, high) =
             (fold(low ^ LANE[1], high ^ LANE[2]), fold(high ^ LANE[3], low.rotate_left(32) ^ LANE[0]));
-        Self(u128::from(mix(high)) << 64 | u128::from(mix(low)))
+        Self::from_bits((u128::from(mix(high)) << 64) | u128::from(mix(low)))
+    }
+
+    /// The fingerprint of these bits, whatever the low four say.
+    #[inline]
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits & !15)
+    }
+
+    /// Its bits; the low four are zero.
+    #[inline]
+    pub const fn to_bits(self) -> u128 {
+        self.0
     }
 
     /// Of a token in hex, decoded on the way.
@@ -158,7 +171,7 @@ impl FromStr for Fingerprint {
     fn from_str(text: &str) -> Result<Self, Error> {
         let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = if is_hex { u128::from_str_radix(text, 16).ok() } else { None };
-        number.map(Self).ok_or_else(|| Error::invalid("fingerprint", text, "32 hex digits"))
+        number.map(Self::from_bits).ok_or_else(|| Error::invalid("fingerprint", text, "32 hex digits"))
     }
 }
 

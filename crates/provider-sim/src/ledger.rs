@@ -1,5 +1,7 @@
-//! One thread's account of what arrived: a fingerprint and eight outcome bits for each request, appended and never
-//! moved, a latency histogram and an arrival curve. Sorting waits until somebody asks.
+//! One thread's account of what arrived: a record for each request, a latency histogram and an arrival curve.
+//! Sorting waits until somebody asks.
+
+mod records;
 
 use std::collections::BTreeMap;
 
@@ -9,23 +11,9 @@ use model::Reason;
 use crate::config::Manner;
 use crate::fingerprint::Fingerprint;
 use crate::judge::Verdict;
+use records::Records;
+pub(crate) use records::{NO_RECORD, bits};
 
-/// Outcome bits of one request; see [`crate::Report`] for what the words mean.
-pub(crate) mod bits {
-    /// Arrived whole and was not refused.
-    pub(crate) const RECEIVED: u8 = 1;
-    /// The provider acted on it.
-    pub(crate) const PROCESSED: u8 = 2;
-    /// It would have gone on to the device.
-    pub(crate) const ACCEPTED: u8 = 4;
-    /// Its answer was written.
-    pub(crate) const ANSWERED: u8 = 8;
-}
-
-/// No record: the request named no device.
-pub(crate) const NO_RECORD: u32 = u32::MAX;
-
-const CHUNK: usize = 1 << 16;
 /// The longest latency that the histogram tells apart.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// The arrival curve's step.
@@ -36,13 +24,7 @@ const CURVE_STEPS_MAX: usize = 864_000;
 /// What one thread has counted. Cloning copies the account for whoever asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
-    prints: Vec<Vec<u128>>,
-    outcomes: Vec<Vec<u8>>,
-    len: usize,
-    /// Records before the last reset; a record's number goes on counting across resets.
-    base: u32,
-    /// Chunks whose memory was touched ahead.
-    spare: Vec<(Vec<u128>, Vec<u8>)>,
+    records: Records,
     pub(crate) counts: Counts,
     latency: Histogram<u64>,
     /// Answers written at the same time to requests that arrived at the same time: one histogram entry.
@@ -86,13 +68,8 @@ impl Ledger {
     pub(crate) fn new(requests_expected: usize) -> Self {
         let latency =
             Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("the bounds are constants that fit");
-        let spare = (0..requests_expected.div_ceil(CHUNK)).map(|_| touched_chunk()).collect();
         Self {
-            prints: Vec::new(),
-            outcomes: Vec::new(),
-            len: 0,
-            base: 0,
-            spare,
+            records: Records::new(requests_expected, 0),
             counts: Counts::default(),
             latency,
             run: (0, 0),
@@ -121,26 +98,10 @@ impl Ledger {
     /// Appends a request of `key`; returns the record's number.
     #[inline]
     pub(crate) fn record(&mut self, key: Fingerprint, verdict: Verdict) -> u32 {
-        let place = self.len;
-        if place.is_multiple_of(CHUNK) {
-            self.add_chunk();
-        }
-        let chunk = place / CHUNK;
-        self.prints[chunk].push(key.0);
-        self.outcomes[chunk].push(bits_of(verdict));
-        self.len += 1;
         if verdict != Verdict::ACCEPTED {
             self.count_fault(verdict);
         }
-        self.base.wrapping_add(place as u32)
-    }
-
-    #[cold]
-    fn add_chunk(&mut self) {
-        let (prints, outcomes) =
-            self.spare.pop().unwrap_or_else(|| (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK)));
-        self.prints.push(prints);
-        self.outcomes.push(outcomes);
+        self.records.push(key, bits_of(verdict))
     }
 
     fn count_fault(&mut self, verdict: Verdict) {
@@ -156,9 +117,7 @@ impl Ledger {
     /// Notes that the answer to `record` was written.
     #[inline]
     pub(crate) fn answered(&mut self, record: u32, reason: Reason, arrived_us: u64, now_us: u64) {
-        if let Some(place) = self.place(record) {
-            self.outcomes[place / CHUNK][place % CHUNK] |= bits::ANSWERED;
-        }
+        self.records.set(record, bits::ANSWERED);
         self.counts.answered += 1;
         match reason {
             Reason::None => self.counts.accepted += 1,
@@ -182,24 +141,15 @@ impl Ledger {
     }
 
     /// The fingerprint of `record`.
-    pub(crate) fn print(&self, record: u32) -> Option<Fingerprint> {
-        let place = self.place(record)?;
-        Some(Fingerprint(self.prints[place / CHUNK][place % CHUNK]))
-    }
-
-    /// Where `record` lies; nowhere if it is none, or older than the last reset.
-    #[inline]
-    fn place(&self, record: u32) -> Option<usize> {
-        let place = record.wrapping_sub(self.base) as usize;
-        (record != NO_RECORD && place < self.len).then_some(place)
+    pub(crate) fn key(&self, record: u32) -> Option<Fingerprint> {
+        self.records.key(record)
     }
 
     /// Starts a new account. Answers to older requests are counted, their records are gone.
     pub(crate) fn reset(&mut self, requests_expected: usize) {
         let opened = self.counts.connections_opened - self.counts.connections_closed;
-        let base = self.base.wrapping_add(self.len as u32);
-        *self = Self::new(requests_expected);
-        self.base = base;
+        let records = Records::new(requests_expected, self.records.next());
+        *self = Self { records, ..Self::new(0) };
         self.counts.connections_opened = opened;
         self.counts.connections_peak = opened;
     }
@@ -207,20 +157,16 @@ impl Ledger {
     /// A copy for whoever asked.
     pub(crate) fn extract(&mut self) -> Ledger {
         self.end_run();
-        let spare = std::mem::take(&mut self.spare);
-        let copy = self.clone();
-        self.spare = spare;
-        copy
+        self.clone()
     }
 
-    /// Every request: fingerprint and outcome bits.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (u128, u8)> {
-        let prints = self.prints.iter().flatten().copied();
-        prints.zip(self.outcomes.iter().flatten().copied())
+    /// Every request: fingerprint and outcome bits in one number.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = u128> {
+        self.records.iter()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.records.len()
     }
 
     /// Latencies from arrival to answer, in microseconds. Complete after [`Ledger::extract`].
@@ -234,58 +180,16 @@ impl Ledger {
     }
 }
 
-fn bits_of(verdict: Verdict) -> u8 {
-    let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+fn bits_of(verdict: Verdict) -> u128 {
+    let bit = |is_set: bool, bit: u128| if is_set { bit } else { 0 };
     bit(verdict.manner != Manner::Refused, bits::RECEIVED)
         | bit(verdict.is_processed(), bits::PROCESSED)
         | bit(verdict.is_accepted(), bits::ACCEPTED)
 }
 
-/// Fills a chunk once, so that its pages exist, and empties it.
-fn touched_chunk() -> (Vec<u128>, Vec<u8>) {
-    let (mut prints, mut outcomes) = (vec![1; CHUNK], vec![1; CHUNK]);
-    prints.clear();
-    outcomes.clear();
-    (prints, outcomes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(number: usize) -> Fingerprint {
-        Fingerprint(number as u128)
-    }
-
-    #[test]
-    fn records_stay_where_they_are_across_chunks() {
-        let mut ledger = Ledger::new(1);
-        let records: Vec<u32> =
-            (0..CHUNK * 2 + 10).map(|number| ledger.record(key(number), Verdict::ACCEPTED)).collect();
-        for record in records.iter().step_by(CHUNK) {
-            ledger.answered(*record, Reason::None, 0, 5);
-        }
-        assert!(records.iter().all(|record| ledger.print(*record) == Some(key(*record as usize))));
-        let answered: Vec<_> =
-            ledger.entries().filter(|(_, outcome)| outcome & bits::ANSWERED != 0).collect();
-        assert_eq!(
-            answered.iter().map(|(print, _)| *print as usize).collect::<Vec<_>>(),
-            [0, CHUNK, 2 * CHUNK]
-        );
-    }
-
-    #[test]
-    fn an_answer_to_what_came_before_a_reset_touches_no_record() {
-        let mut ledger = Ledger::new(0);
-        let old = ledger.record(key(1), Verdict::ACCEPTED);
-        ledger.reset(0);
-        let new = ledger.record(key(2), Verdict::ACCEPTED);
-        ledger.answered(old, Reason::None, 0, 1);
-        assert_eq!(ledger.print(old), None);
-        assert!(ledger.entries().all(|(_, outcome)| outcome & bits::ANSWERED == 0));
-        ledger.answered(new, Reason::None, 0, 1);
-        assert!(ledger.entries().all(|(_, outcome)| outcome & bits::ANSWERED != 0));
-    }
 
     #[test]
     fn latencies_are_counted_in_runs_and_complete_when_extracted() {

@@ -163,7 +163,7 @@ impl KeyCount {
     /// As a dump holds it: the fingerprint and four counts, little-endian.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
-        bytes[..16].copy_from_slice(&self.key.0.to_le_bytes());
+        bytes[..16].copy_from_slice(&self.key.to_bits().to_le_bytes());
         let counts = [self.received, self.processed, self.accepted, self.refused];
         for (place, count) in bytes[16..].as_chunks_mut::<2>().0.iter_mut().zip(counts) {
             *place = count.to_le_bytes();
@@ -174,9 +174,10 @@ impl KeyCount {
     /// Reads what [`KeyCount::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
         let count = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        let key = u128::from_le_bytes(bytes[..16].try_into().expect("a slice of 16 bytes is 16 bytes long"));
+        let mut key = [0; 16];
+        key.copy_from_slice(&bytes[..16]);
         Self {
-            key: Fingerprint(key),
+            key: Fingerprint::from_bits(u128::from_le_bytes(key)),
             received: count(16),
             processed: count(18),
             accepted: count(20),

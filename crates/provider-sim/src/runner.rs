@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Sender, channel};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::config::Config;
 use crate::error::Error;
 use crate::simulator::start_with;
@@ -11,6 +13,7 @@ use crate::simulator::start_with;
 /// channel says `shutdown`, or when standard input closes if the configuration says so.
 pub fn run(config: Config, announce: &mut impl Write) -> Result<(), Error> {
     let (stop, stopped) = channel();
+    raise_descriptor_limit();
     if config.exit_when_stdin_closes {
         watch_stdin(stop.clone())?;
     }
@@ -21,6 +24,15 @@ pub fn run(config: Config, announce: &mut impl Write) -> Result<(), Error> {
         .map_err(Error::io("announce the simulator"))?;
     stopped.recv().map_err(|_| Error::Gone)?;
     simulator.shutdown()
+}
+
+/// A burst's connections take more descriptors than a process has by default.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit on file descriptors");
+    }
 }
 
 /// A parent that is gone cannot ask a child to end; its end of the pipe closes all the same.

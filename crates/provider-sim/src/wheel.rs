@@ -8,6 +8,8 @@ pub(crate) struct Wheel<T> {
     tick_us: u64,
     /// The first tick that was not taken yet.
     next_tick: u64,
+    /// No tick before this one has anything: where to begin to look for the next.
+    first_tick: u64,
     len: usize,
     /// Emptied slots, kept for their memory.
     spare: Vec<Vec<T>>,
@@ -25,6 +27,7 @@ impl<T> Wheel<T> {
             slots: (0..slots).map(|_| Vec::new()).collect(),
             tick_us,
             next_tick: 0,
+            first_tick: 0,
             len: 0,
             spare: Vec::new(),
         }
@@ -46,6 +49,7 @@ impl<T> Wheel<T> {
             self.slots[slot] = self.spare.pop().unwrap_or_default();
         }
         self.slots[slot].push(item);
+        self.first_tick = if self.len == 0 { tick } else { self.first_tick.min(tick) };
         self.len += 1;
     }
 
@@ -63,20 +67,31 @@ impl<T> Wheel<T> {
     /// Takes the next slot that is due at `now_us`. Give it back with [`Wheel::recycle`].
     pub(crate) fn take_due(&mut self, now_us: u64) -> Option<Vec<T>> {
         let now_tick = now_us / self.tick_us;
-        while self.next_tick <= now_tick {
-            if self.len == 0 {
-                self.next_tick = now_tick + 1;
-                return None;
-            }
-            let slot = self.slot(self.next_tick);
-            self.next_tick += 1;
-            if !self.slots[slot].is_empty() {
+        match self.find_first() {
+            Some(tick) if tick <= now_tick => {
+                self.next_tick = tick + 1;
+                let slot = self.slot(tick);
                 let due = std::mem::take(&mut self.slots[slot]);
                 self.len -= due.len();
-                return Some(due);
+                Some(due)
+            }
+            _ => {
+                self.next_tick = self.next_tick.max(now_tick + 1);
+                None
             }
         }
-        None
+    }
+
+    /// The first tick that has something.
+    fn find_first(&mut self) -> Option<u64> {
+        if self.len == 0 {
+            return None;
+        }
+        self.first_tick = self.first_tick.max(self.next_tick);
+        while self.slots[self.slot(self.first_tick)].is_empty() {
+            self.first_tick += 1;
+        }
+        Some(self.first_tick)
     }
 
     /// Takes back the memory of a slot.
@@ -88,15 +103,8 @@ impl<T> Wheel<T> {
     }
 
     /// When the next thing is due.
-    pub(crate) fn next_due_us(&self) -> Option<u64> {
-        if self.len == 0 {
-            return None;
-        }
-        let ticks = self.next_tick..self.next_tick + self.slots.len() as u64;
-        ticks
-            .into_iter()
-            .find(|tick| !self.slots[self.slot(*tick)].is_empty())
-            .map(|tick| tick * self.tick_us)
+    pub(crate) fn next_due_us(&mut self) -> Option<u64> {
+        self.find_first().map(|tick| tick * self.tick_us)
     }
 }
 

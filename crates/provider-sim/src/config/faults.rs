@@ -171,6 +171,9 @@ impl Quota {
 pub struct Goaway {
     /// After so many requests of a connection.
     pub every: Option<u64>,
+    /// After so many answers of a connection that said a device or a message was wrong: 400, 404, 405 and 413, but
+    /// not 410 nor FCM's UNREGISTERED. APNs closes connections that have too many of them.
+    pub after_rejections: Option<u64>,
     /// At this age of a connection.
     #[serde(with = "text::duration_option")]
     pub after: Option<Duration>,

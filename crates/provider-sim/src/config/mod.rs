@@ -244,9 +244,15 @@ impl Config {
         range("tick", self.latency.tick.as_micros() as u64, 1, 10_000_000)?;
         range("latency", self.latency.base.as_secs(), 0, 3_600)?;
         range("spread", self.latency.spread.as_secs(), 0, 3_600)?;
+        let longest = self.latency.base + 10 * self.latency.spread;
+        let ticks = longest.as_micros() / self.latency.tick.as_micros();
+        range("longest latency in ticks", u64::try_from(ticks).unwrap_or(u64::MAX), 0, TICKS_MAX)?;
         self.faults.check(self.provider)
     }
 }
+
+/// More slots than this are not kept for answers that are due.
+const TICKS_MAX: u64 = 4 << 20;
 
 fn loopback() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)

@@ -15,7 +15,7 @@ use crate::h2::{Connection, Stop};
 use crate::tls::{Failure, Opened, Session};
 
 /// What is read from a socket at once: more than a TLS record, and small enough to stay in the processor's cache.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 128 << 10;
 /// Buffers that grew beyond this are given back.
 const KEPT_BYTES: usize = 64 << 10;
 

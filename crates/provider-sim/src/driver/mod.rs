@@ -27,6 +27,8 @@ const WAKER: Token = Token(usize::MAX);
 const HOUSEKEEPING_US: u64 = 5_000;
 /// How long a client may take to close a connection that we have ended.
 const LINGER_US: u64 = 2_000_000;
+/// How long to wait after a connection could not be accepted.
+const RETRY_US: u64 = 20_000;
 
 /// What a thread can be asked.
 pub(crate) enum Ask {
@@ -85,13 +87,15 @@ pub(crate) struct Acceptor {
     /// The other threads; connections are dealt to them and to this one in turn.
     pub(crate) others: Vec<Mailbox>,
     next: usize,
+    /// When to try again after a failure.
+    retry_us: Option<u64>,
     /// Accepted, and waiting for their delay to pass.
     delayed: VecDeque<(u64, TcpStream)>,
 }
 
 impl Acceptor {
     pub(crate) fn new(listener: TcpListener, others: Vec<Mailbox>) -> Self {
-        Self { listener, others, next: 0, delayed: VecDeque::new() }
+        Self { listener, others, next: 0, retry_us: None, delayed: VecDeque::new() }
     }
 }
 
@@ -143,7 +147,8 @@ impl Driver {
     pub(crate) fn run(mut self) -> Result<(), Error> {
         let mut events = Events::with_capacity(4_096);
         loop {
-            match self.poll.poll(&mut events, self.timeout()) {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(Error::io("wait for events")(error));
                 }
@@ -168,19 +173,22 @@ impl Driver {
         }
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&mut self) -> Option<Duration> {
         let now_us = self.clock.now_us();
         let house = (self.needs_housekeeping && self.clients.len() > self.free.len())
             .then_some(self.kept_house_us + HOUSEKEEPING_US);
-        let delayed =
-            self.acceptor.as_ref().and_then(|acceptor| acceptor.delayed.front().map(|(due, _)| *due));
+        let acceptor = self.acceptor.as_ref();
+        let delayed = acceptor.and_then(|acceptor| acceptor.delayed.front()).map(|(due_us, _)| *due_us);
+        let retry = acceptor.and_then(|acceptor| acceptor.retry_us);
         let lingering = self.lingering.front().map(|(until_us, ..)| *until_us);
-        let due = [self.desk.due.next_due_us(), house, delayed, lingering].into_iter().flatten().min()?;
+        let due =
+            [self.desk.due.next_due_us(), house, delayed, retry, lingering].into_iter().flatten().min()?;
         Some(Duration::from_micros(due.saturating_sub(now_us)))
     }
 
     fn accept(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
+        acceptor.retry_us = None;
         let delay_us = self.desk.config.limits.accept_delay.as_micros() as u64;
         let mut accepted = Vec::new();
         loop {
@@ -189,7 +197,9 @@ impl Driver {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
+                    // Too few file descriptors, for example. The listener tells only once, so we come back.
                     tracing::warn!(%error, "cannot accept a connection");
+                    acceptor.retry_us = Some(self.desk.time.now_us + RETRY_US);
                     break;
                 }
             }
@@ -205,6 +215,10 @@ impl Driver {
 
     fn adopt_delayed(&mut self) {
         let now_us = self.desk.time.now_us;
+        let retry_us = self.acceptor.as_ref().and_then(|acceptor| acceptor.retry_us);
+        if retry_us.is_some_and(|retry_us| retry_us <= now_us) {
+            self.accept();
+        }
         while let Some(acceptor) = &mut self.acceptor
             && acceptor.delayed.front().is_some_and(|(due_us, _)| *due_us <= now_us)
             && let Some((_, socket)) = acceptor.delayed.pop_front()
@@ -269,14 +283,14 @@ impl Driver {
 
     fn answer_due(&mut self) {
         let now_us = self.desk.time.now_us;
-        while let Some(mut slot) = self.desk.due.take_due(now_us) {
-            for due in slot.drain(..) {
+        while let Some(slot) = self.desk.due.take_due(now_us) {
+            for due in &slot {
                 let place = due.connection as usize;
                 if self.generations[place] != due.generation {
                     continue;
                 }
                 let Some(client) = &mut self.clients[place] else { continue };
-                client.answer(&due, &mut self.desk);
+                client.answer(due, &mut self.desk);
                 mark(client, due.connection, &mut self.dirty);
             }
             self.desk.due.recycle(slot);

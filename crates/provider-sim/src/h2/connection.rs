@@ -59,6 +59,8 @@ pub(crate) struct Connection {
     pub(super) leaving: Option<u32>,
     pub(super) limit: StreamLimit,
     pub(super) requests: u64,
+    /// Answers so far that count for [`crate::config::Goaway::after_rejections`].
+    pub(super) rejections: u64,
     pub(super) opened_at_us: u64,
     pub(super) is_valid: bool,
     /// APNs: it has answered ExpiredProviderToken and will go on doing so.
@@ -90,6 +92,7 @@ impl Connection {
             leaving: None,
             limit: StreamLimit::default(),
             requests: 0,
+            rejections: 0,
             opened_at_us: now_us,
             is_valid: !limits.one_stream_until_valid,
             is_wedged: false,

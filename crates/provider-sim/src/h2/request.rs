@@ -1,6 +1,5 @@
 //! A request as it arrives: what its header fields said, and its body as long as that is incomplete.
 
-use model::runtime::mix;
 use model::{Platform, Reason};
 
 use crate::apns::{self, ApnsId};
@@ -99,7 +98,7 @@ impl Head {
 }
 
 fn hash(text: &[u8]) -> u64 {
-    mix(Fingerprint::of_bytes(text).0 as u64)
+    (Fingerprint::of_bytes(text).to_bits() >> 64) as u64
 }
 
 /// What the reader of headers has to know.

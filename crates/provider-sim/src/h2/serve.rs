@@ -9,6 +9,7 @@ use crate::answers::Rest;
 use crate::apns;
 use crate::config::Manner;
 use crate::desk::{Desk, Due};
+use crate::fcm;
 use crate::fcm::body::Target;
 use crate::hpack::Name;
 use crate::judge::Verdict;
@@ -167,10 +168,27 @@ impl Connection {
         }
         let now_us = desk.time.now_us;
         desk.ledger.answered(due.record, due.verdict.reason, due.arrived_us, now_us);
+        if due.verdict.reason != Reason::None {
+            self.count_rejection(due.verdict.reason, desk);
+        }
         if !self.is_valid && due.verdict == Verdict::ACCEPTED {
             self.is_valid = true;
             self.keep_house(desk);
         }
         Ok(())
+    }
+
+    fn count_rejection(&mut self, reason: Reason, desk: &mut Desk) {
+        let status = match self.platform {
+            Platform::Apns => apns::status(reason),
+            Platform::Fcm => fcm::status(reason),
+        };
+        let counts =
+            matches!(status, Some("400" | "404" | "405" | "413")) && reason != Reason::FcmUnregistered;
+        self.rejections += u64::from(counts);
+        let most = desk.config.faults.goaway.after_rejections;
+        if counts && most.is_some_and(|most| self.rejections >= most) {
+            self.leave(desk);
+        }
     }
 }

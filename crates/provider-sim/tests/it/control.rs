@@ -122,7 +122,7 @@ fn the_process_announces_itself_and_ends_when_told() {
 #[test]
 fn a_key_count_survives_its_dump() {
     let count = KeyCount {
-        key: provider_sim::Fingerprint(7 << 100),
+        key: provider_sim::Fingerprint::from_bits(7 << 100),
         received: 1,
         processed: 2,
         accepted: 3,

@@ -35,8 +35,8 @@ fn ask_all(wire: &mut Wire, keys: std::ops::Range<u32>) -> Vec<Answer> {
     keys.map(|number| wire.ask(&key(number))).collect()
 }
 
-fn outcomes(wire: &Wire) -> Vec<u8> {
-    wire.desk.ledger.entries().map(|(_, outcome)| outcome).collect()
+fn outcomes(wire: &Wire) -> Vec<u128> {
+    wire.desk.ledger.entries().map(|entry| entry & bits::ALL).collect()
 }
 
 fn is_refused(frame: &Frame) -> bool {
@@ -271,6 +271,22 @@ fn goaway_comes_at_an_age() {
     let frames = wire.read();
     assert_eq!((goaway(&frames[0]).2.as_str(), frames.len()), ("session_timed_out", 1));
     assert!(wire.connection.is_done());
+}
+
+#[test]
+fn a_connection_with_too_many_bad_tokens_ends_and_dead_ones_do_not_count() {
+    let mut config = apns();
+    config.faults.goaway.after_rejections = Some(2);
+    listed(&mut config, "dd", Manner::Answered, Reason::Unregistered, None);
+    listed(&mut config, "bb", Manner::Answered, Reason::BadDeviceToken, None);
+    let mut wire = Wire::new(config);
+    for key in ["dd", "dd", "bb", "dd"] {
+        wire.ask(key);
+    }
+    assert!(!wire.connection.is_done());
+    wire.ask("bb");
+    assert!(wire.connection.is_done());
+    assert_eq!(wire.desk.ledger.counts.goaways, 1);
 }
 
 #[test]

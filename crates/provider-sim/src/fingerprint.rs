@@ -49,9 +49,8 @@ impl Fingerprint {
             block[..rest.len()].copy_from_slice(rest);
             (low, high) = absorb(low, high, &block);
         }
-        let (low, high) =
-            (fold(low ^ LANE[1], high ^ LANE[2]), fold(high ^ LANE[3], low.rotate_left(32) ^ LANE[0]));
-        Self::from_bits((u128::from(mix(high)) << 64) | u128::from(mix(low)))
+        let (low, high) = (fold(low ^ LANE[1], high ^ LANE[2]), fold(high ^ LANE[0], low ^ LANE[3]));
+        Self::from_bits((u128::from(high) << 64) | u128::from(low))
     }
 
     /// The fingerprint of these bits, whatever the low four say.
@@ -115,14 +114,12 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+/// Two independent lanes, each of which sees all of the block.
 #[inline]
 fn absorb(low: u64, high: u64, block: &[u8; 16]) -> (u64, u64) {
     let word = u128::from_le_bytes(*block);
     let (first, second) = (word as u64, (word >> 64) as u64);
-    (
-        fold(first ^ LANE[0] ^ low, second ^ LANE[1]) ^ high.rotate_left(17),
-        fold(first ^ LANE[2], second ^ LANE[3] ^ high) ^ low.rotate_left(29),
-    )
+    (fold(first ^ LANE[0] ^ low, second ^ LANE[1]), fold(first ^ LANE[2], second ^ LANE[3] ^ high))
 }
 
 /// Decodes hex of twice the length of `bytes`; false when a digit is none. Eight digits at a time, in one register.

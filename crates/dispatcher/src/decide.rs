@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backend::rows::shard::{Before, Standing};
 use model::launch::Control;
-use model::{Class, OnUnknown, Outcome, Reason, Timestamp};
+use model::{Class, OnUnknown, Outcome, Platform, Reason, Timestamp};
 
 use crate::Config;
 
@@ -29,7 +29,39 @@ pub(crate) struct Moment {
     pub(crate) attempts_max: u32,
     pub(crate) on_unknown: OnUnknown,
     /// How long a free shard may wait before its message counts as lost, by provider.
-    pub(crate) patience: [Duration; 2],
+    pub(crate) patience: [Patience; 2],
+}
+
+/// How long to wait for a shard's message to be received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// No message is in the queues: this long, for those that are just on their way.
+    Lost(Duration),
+    /// Its message is probably among those that wait: this long, and twice as long after each message more.
+    Queued(Duration),
+    /// For ever.
+    #[default]
+    Endless,
+}
+
+impl Patience {
+    /// Whether a shard that was enqueued again so often, last at `since`, has waited for too long.
+    fn is_over(self, since: Timestamp, times: u8, now: Timestamp) -> bool {
+        match self {
+            Patience::Lost(patience) => now > since + patience,
+            Patience::Queued(patience) => now > since + patience * (1 << u32::from(times.min(8))),
+            Patience::Endless => false,
+        }
+    }
+}
+
+/// What a shard without record is waiting for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Waiting {
+    /// When its message could first be received, or its last one was sent.
+    pub(crate) enqueued_at: Timestamp,
+    /// How often it was enqueued again.
+    pub(crate) times: u8,
 }
 
 /// Whether requests may start.
@@ -59,9 +91,8 @@ impl Phase {
     }
 }
 
-/// What to do about a shard of the provider with this index that stands so and was last enqueued (or its window began) at
-/// `enqueued_at`.
-pub(crate) fn decide(moment: &Moment, provider: usize, standing: Standing, enqueued_at: Timestamp) -> Step {
+/// What to do about a shard of a provider that stands so and waits like this.
+pub(crate) fn decide(moment: &Moment, platform: Platform, standing: Standing, waiting: Waiting) -> Step {
     let before = match standing {
         Standing::Recorded => return Step::Done,
         Standing::Held(_) => return Step::Wait,
@@ -76,8 +107,8 @@ pub(crate) fn decide(moment: &Moment, provider: usize, standing: Standing, enque
         }
         Phase::Open if before.attempts >= moment.attempts_max => Step::Close(exhausted(before)),
         Phase::Open => {
-            let since = enqueued_at.max(before.lease_until);
-            let is_overdue = moment.now > since + moment.patience[provider];
+            let since = waiting.enqueued_at.max(before.lease_until);
+            let is_overdue = moment.patience[platform.index()].is_over(since, waiting.times, moment.now);
             if is_overdue { Step::Enqueue } else { Step::Wait }
         }
     }
@@ -145,7 +176,13 @@ mod tests {
 
     fn moment(phase: Phase) -> Moment {
         let on_unknown = OnUnknown::ResendOnce;
-        Moment { now: NOW, phase, attempts_max: 3, on_unknown, patience: [PATIENCE; 2] }
+        Moment { now: NOW, phase, attempts_max: 3, on_unknown, patience: [Patience::Lost(PATIENCE); 2] }
+    }
+
+    const APNS: Platform = Platform::Apns;
+
+    fn since(enqueued_at: Timestamp) -> Waiting {
+        Waiting { enqueued_at, times: 0 }
     }
 
     fn free(attempts: u32, is_started: bool, lease_until: Timestamp) -> Standing {
@@ -155,7 +192,7 @@ mod tests {
     #[test]
     fn what_is_recorded_or_held_is_let_be_whatever_happens() {
         for phase in [Phase::Open, Phase::Still, Phase::Aborted, Phase::Expired] {
-            let decide = |standing| decide(&moment(phase), 0, standing, Timestamp(0));
+            let decide = |standing| decide(&moment(phase), APNS, standing, Waiting::default());
             assert_eq!(decide(Standing::Recorded), Step::Done);
             assert_eq!(decide(Standing::Held(NOW)), Step::Wait);
         }
@@ -165,21 +202,29 @@ mod tests {
     fn a_free_shard_is_enqueued_again_once_its_message_must_be_lost() {
         let open = moment(Phase::Open);
         let never = free(0, false, Timestamp(0));
-        assert_eq!(decide(&open, 0, never, NOW - PATIENCE), Step::Wait);
-        assert_eq!(decide(&open, 0, never, NOW - PATIENCE - Duration::from_secs(1)), Step::Enqueue);
+        assert_eq!(decide(&open, APNS, never, since(NOW - PATIENCE)), Step::Wait);
+        assert_eq!(decide(&open, APNS, never, since(NOW - PATIENCE - Duration::from_secs(1))), Step::Enqueue);
         let lost = free(1, true, NOW - Duration::from_secs(2));
-        assert_eq!(decide(&open, 0, lost, Timestamp(0)), Step::Wait);
+        assert_eq!(decide(&open, APNS, lost, Waiting::default()), Step::Wait);
         let long_lost = free(1, true, NOW - Duration::from_secs(11));
-        assert_eq!(decide(&open, 0, long_lost, Timestamp(0)), Step::Enqueue);
+        assert_eq!(decide(&open, APNS, long_lost, Waiting::default()), Step::Enqueue);
+    }
+
+    #[test]
+    fn messages_that_wait_in_a_queue_are_doubled_less_and_less_often() {
+        let queued = Patience::Queued(PATIENCE);
+        let is_over = |times, waited| queued.is_over(NOW - PATIENCE * waited, times, NOW);
+        assert!(is_over(0, 2) && !is_over(1, 2) && is_over(1, 3) && !is_over(3, 8) && is_over(3, 9));
+        assert!(!Patience::Endless.is_over(Timestamp(0), 0, NOW));
     }
 
     #[test]
     fn after_too_many_attempts_a_shard_is_closed() {
         let open = moment(Phase::Open);
         let close = |class| Outcome::new(class, Reason::AttemptsExhausted);
-        assert_eq!(decide(&open, 0, free(3, false, NOW), NOW), Step::Close(close(Class::NotSent)));
+        assert_eq!(decide(&open, APNS, free(3, false, NOW), since(NOW)), Step::Close(close(Class::NotSent)));
         let twice = close(Class::Unknown).resent();
-        assert_eq!(decide(&open, 0, free(3, true, NOW), NOW), Step::Close(twice));
+        assert_eq!(decide(&open, APNS, free(3, true, NOW), since(NOW)), Step::Close(twice));
     }
 
     #[test]
@@ -187,7 +232,7 @@ mod tests {
         let unclaimed = free(0, false, Timestamp(0));
         let lost = free(1, true, NOW);
         let close = |class, reason| Step::Close(Outcome::new(class, reason));
-        let step = |phase, standing| decide(&moment(phase), 1, standing, NOW);
+        let step = |phase, standing| decide(&moment(phase), APNS, standing, since(NOW));
         assert_eq!(step(Phase::Aborted, unclaimed), close(Class::NotSent, Reason::Aborted));
         assert_eq!(step(Phase::Expired, unclaimed), close(Class::Expired, Reason::None));
         assert_eq!(step(Phase::Aborted, lost), close(Class::Unknown, Reason::WorkerLost));
@@ -199,8 +244,8 @@ mod tests {
     fn with_the_policy_to_leave_what_may_have_left_is_not_sent_again() {
         let leave = Moment { on_unknown: OnUnknown::Leave, ..moment(Phase::Open) };
         let lost = Outcome::new(Class::Unknown, Reason::WorkerLost);
-        assert_eq!(decide(&leave, 0, free(1, true, NOW), NOW), Step::Close(lost));
-        assert_eq!(decide(&leave, 0, free(0, false, NOW), NOW), Step::Wait);
+        assert_eq!(decide(&leave, APNS, free(1, true, NOW), since(NOW)), Step::Close(lost));
+        assert_eq!(decide(&leave, APNS, free(0, false, NOW), since(NOW)), Step::Wait);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tracing::info;
 
 use crate::close::Closing;
 use crate::config::LateDelays;
-use crate::decide::{Moment, Phase, Step, decide};
+use crate::decide::{Moment, Phase, Step, Waiting, decide};
 use crate::error::Result;
 use crate::known::Known;
 use crate::watch::{Stage, Tracked};
@@ -37,6 +37,8 @@ pub(crate) struct LateShard {
     worst: Worst,
     pub(crate) due: Timestamp,
     enqueued_at: Timestamp,
+    /// How often the message of this attempt was sent again.
+    times: u8,
 }
 
 /// The reason that asks for the longest wait.
@@ -62,7 +64,8 @@ impl Late {
     /// Takes in a shard's record of the burst.
     pub(crate) fn take_burst(&mut self, burst: &ShardRecord) {
         if let Some(worst) = worst(burst, &[]) {
-            let next = LateShard { attempt: 1, worst, due: Timestamp(0), enqueued_at: Timestamp(0) };
+            let next =
+                LateShard { attempt: 1, worst, due: Timestamp(0), enqueued_at: Timestamp(0), times: 0 };
             self.shards.insert(burst.shard(), next);
         }
     }
@@ -150,13 +153,17 @@ impl Dispatcher {
         for ((&(number, shard), name), row) in due.iter().zip(&names).zip(rows) {
             let standing =
                 Standing::of(row.as_ref().map(|row| &row.row), moment.now, self.config.clock_error);
-            let provider = launch.known.platform(number).index();
-            match decide(moment, provider, standing, shard.due.max(shard.enqueued_at)) {
+            let waiting = Waiting { enqueued_at: shard.due.max(shard.enqueued_at), times: shard.times };
+            match decide(moment, launch.known.platform(number), standing, waiting) {
                 Step::Done => is_enqueueing |= self.next_attempt(launch, number, shard).await?,
                 Step::Wait => {}
                 Step::Enqueue => {
                     is_enqueueing = true;
-                    launch.late.shards.insert(number, LateShard { enqueued_at: Timestamp(0), ..shard });
+                    let times = shard.times.saturating_add(1);
+                    launch
+                        .late
+                        .shards
+                        .insert(number, LateShard { enqueued_at: Timestamp(0), times, ..shard });
                 }
                 Step::Close(outcome) => match standing {
                     Standing::Free(before) if before.is_started => {
@@ -198,7 +205,8 @@ impl Dispatcher {
             launch.late.shards.remove(&number);
             return Ok(false);
         };
-        let mut next = LateShard { attempt: shard.attempt + 1, worst, enqueued_at: Timestamp(0), ..shard };
+        let mut next =
+            LateShard { attempt: shard.attempt + 1, worst, enqueued_at: Timestamp(0), times: 0, ..shard };
         next.due = self.now() + delay(launch.id(), number, &next, &self.config.late);
         if next.due >= launch.known.launch.not_after {
             launch.late.shards.remove(&number);
@@ -270,7 +278,7 @@ mod tests {
         let delays = LateDelays::default();
         for attempt in 1..5_u8 {
             let due = Timestamp(0);
-            let shard = LateShard { attempt, worst: Worst::Other, due, enqueued_at: due };
+            let shard = LateShard { attempt, worst: Worst::Other, due, enqueued_at: due, times: 0 };
             let base = delays.other * (1 << (attempt - 1));
             for number in 0..50 {
                 let delay_of = || delay(LaunchId(9), number, &shard, &delays);

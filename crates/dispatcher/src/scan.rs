@@ -1,8 +1,6 @@
 //! Reconciling the burst: what the plan has and the records lack is enqueued again or closed; when nothing is lacking the
 //! launch is over.
 
-use std::time::Duration;
-
 use backend::Queue;
 use backend::rows::launch;
 use backend::rows::shard::{self, ShardName, Standing, StoredShard};
@@ -13,11 +11,11 @@ use report::Positions;
 use tracing::info;
 
 use crate::close::Closing;
-use crate::decide::{Moment, Phase, Step, decide};
+use crate::decide::{Moment, Patience, Phase, Step, Waiting, decide};
 use crate::error::Result;
 use crate::known::Known;
-use crate::watch::{Stage, Tracked, Waiting};
-use crate::{Dispatcher, messages};
+use crate::watch::{Stage, Tracked};
+use crate::{Config, Dispatcher, messages};
 
 /// What one reading of the rows asks for.
 #[derive(Default)]
@@ -49,9 +47,11 @@ impl Dispatcher {
     }
 
     pub(crate) async fn moment(&self, known: &Known, phase: Phase) -> Result<Moment> {
-        let mut patience = [Duration::ZERO; 2];
-        for platform in Platform::ALL {
-            patience[platform.index()] = self.patience(platform).await?;
+        let mut patience = [Patience::Endless; 2];
+        if phase == Phase::Open {
+            for platform in Platform::ALL {
+                patience[platform.index()] = self.patience(platform).await?;
+            }
         }
         let attempts_max = self.config.attempts_max;
         let on_unknown = known.launch.policy.on_unknown;
@@ -59,12 +59,13 @@ impl Dispatcher {
     }
 
     /// A message that no queue holds is lost; one that is not seen may still be among those that wait.
-    async fn patience(&self, platform: Platform) -> Result<Duration> {
+    async fn patience(&self, platform: Platform) -> Result<Patience> {
         let queues = &self.backend.queues;
         let depths = (queues.depth(Queue::Shards(platform)), queues.depth(Queue::Delayed(platform)));
         let (shards, delayed) = futures::try_join!(depths.0, depths.1)?;
+        let Config { patience, patience_queued, .. } = self.config;
         let is_empty = shards + delayed == 0;
-        Ok(if is_empty { self.config.patience } else { self.config.patience_queued })
+        Ok(if is_empty { Patience::Lost(patience) } else { Patience::Queued(patience_queued) })
     }
 
     async fn scan_slice(
@@ -87,7 +88,8 @@ impl Dispatcher {
             let standing =
                 Standing::of(row.as_ref().map(|row| &row.row), moment.now, self.config.clock_error);
             let enqueued_at = enqueued_at(launch, spec, waiting, moment.now);
-            match decide(moment, spec.platform.index(), standing, enqueued_at) {
+            let waiting = Waiting { enqueued_at, ..waiting };
+            match decide(moment, spec.platform, standing, waiting) {
                 Step::Done => self.recorded(launch, spec, row)?,
                 Step::Wait => {}
                 Step::Enqueue => found.enqueue.push(spec.number),
@@ -127,7 +129,9 @@ impl Dispatcher {
         };
         self.send(shards.iter().map(message)).await?;
         for &shard in shards {
-            launch.waiting[shard as usize] = Some(Waiting { enqueued_at: now });
+            let waiting = &mut launch.waiting[shard as usize];
+            let times = waiting.map_or(0, |waiting| waiting.times).saturating_add(1);
+            *waiting = Some(Waiting { enqueued_at: now, times });
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use report::Progress;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::decide::{self, Course, Phase};
+use crate::decide::{self, Course, Phase, Waiting};
 use crate::error::Result;
 use crate::known::Known;
 use crate::late::Late;
@@ -48,13 +48,6 @@ impl Failing {
         }
         self.0 = result.is_err();
     }
-}
-
-/// A shard without a record.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Waiting {
-    /// When this dispatcher enqueued it again; zero for never.
-    pub(crate) enqueued_at: Timestamp,
 }
 
 /// How far a launch is.

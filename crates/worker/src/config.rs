@@ -35,6 +35,8 @@ pub struct Config {
     pub attempts_max: u32,
     /// Records written in one call, at most.
     pub records_max: usize,
+    /// How long finished shards wait for others to be recorded with.
+    pub record_linger: Duration,
     /// How long a shutdown lets requests in flight finish.
     pub drain: Duration,
     /// How long a launch must have been quiet before its dead keys are taken out of the directory.
@@ -60,6 +62,7 @@ impl Config {
             retry_every: Duration::from_millis(100),
             attempts_max: 5,
             records_max: 64,
+            record_linger: Duration::from_millis(8),
             drain: Duration::from_secs(5),
             prune_after: Duration::from_secs(3),
         }

@@ -22,6 +22,22 @@ use crate::error::{Error, Result};
 use crate::judge::{self, Entry};
 use crate::launches::Active;
 
+/// Room for shards of one provider.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    shards: Arc<Semaphore>,
+    /// Shards of one call.
+    batch: usize,
+}
+
+impl Room {
+    /// Room for so many shards, of which `calls` receive at once.
+    pub(crate) fn new(shards: usize, calls: usize) -> Self {
+        let batch = (shards / (2 * calls)).clamp(1, CALL_MESSAGES_MAX);
+        Self { shards: Arc::new(Semaphore::new(shards)), batch }
+    }
+}
+
 /// A message that may be claimed.
 pub(crate) struct Candidate<S> {
     pub(crate) name: ShardName,
@@ -56,7 +72,7 @@ const ELSEWHERE: Duration = Duration::from_millis(250);
 
 impl<S: Side> Worker<S> {
     /// Receives from one queue until `shutdown`, as long as there is room.
-    pub(crate) async fn receive(&self, queue: Queue, room: Arc<Semaphore>, shutdown: &CancellationToken) {
+    pub(crate) async fn receive(&self, queue: Queue, room: Room, shutdown: &CancellationToken) {
         loop {
             let permits = tokio::select! {
                 biased;
@@ -235,14 +251,15 @@ impl<S: Side> Worker<S> {
     }
 }
 
-/// Waits for room for one shard and takes what there is for more.
-async fn take_room(room: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
-    let mut permits = Vec::with_capacity(CALL_MESSAGES_MAX);
+/// Waits for room for a whole batch, so that calls are few, and takes it shard by shard.
+async fn take_room(room: &Room) -> Vec<OwnedSemaphorePermit> {
     // The semaphore is never closed.
-    permits.extend(Arc::clone(room).acquire_owned().await.ok());
-    while permits.len() < CALL_MESSAGES_MAX {
-        let Ok(permit) = Arc::clone(room).try_acquire_owned() else { break };
-        permits.push(permit);
+    let Ok(mut all) = Arc::clone(&room.shards).acquire_many_owned(room.batch as u32).await else {
+        return Vec::new();
+    };
+    let mut permits: Vec<OwnedSemaphorePermit> = Vec::with_capacity(room.batch);
+    while let Some(one) = all.split(1) {
+        permits.push(one);
     }
     permits
 }

@@ -28,7 +28,7 @@ use backend::{Backend, Queue};
 use model::runtime::Runtime;
 use model::{Monotonic, Platform, Purpose, ShardSizes, Timestamp};
 use push::{Engine, EngineConfig, Listener, Outside, Pool, PoolConfig, Rehearsal, ShardDone, Side, Target};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -36,6 +36,7 @@ pub use config::{Config, Machine};
 pub use error::{Error, Result};
 pub use readiness::Handle;
 
+use crate::intake::Room;
 use crate::keys::ShardKeys;
 
 /// Everything that sends: the engine's settings and the pools of the configured apps.
@@ -162,11 +163,11 @@ impl<S: Side> Worker<S> {
         let mut receivers = Vec::new();
         for platform in Platform::ALL {
             let Some(room) = self.room(platform) else { continue };
-            let room = Arc::new(Semaphore::new(room));
+            let room = Room::new(room, self.config.receivers + DELAYED_RECEIVERS);
             let shards = std::iter::repeat_n(Queue::Shards(platform), self.config.receivers);
             let delayed = std::iter::repeat_n(Queue::Delayed(platform), DELAYED_RECEIVERS);
             for queue in shards.chain(delayed) {
-                receivers.push(Box::pin(self.receive(queue, Arc::clone(&room), shutdown)));
+                receivers.push(Box::pin(self.receive(queue, room.clone(), shutdown)));
             }
         }
         futures::future::join_all(receivers).await;

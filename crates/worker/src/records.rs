@@ -58,6 +58,12 @@ impl<S: Side> Worker<S> {
                 count = inbox.recv_many(&mut batch, self.config.records_max) => if count == 0 { return },
                 () = end.cancelled() => return,
             }
+            // Shards end one by one: a moment later there are several for one call.
+            if batch.len() < self.config.records_max && !end.is_cancelled() {
+                self.rest(self.config.record_linger, end).await;
+                let room = self.config.records_max - batch.len();
+                batch.extend(std::iter::from_fn(|| inbox.try_recv().ok()).take(room));
+            }
             let mut recordings = Vec::with_capacity(batch.len());
             for done in batch.drain(..) {
                 recordings.extend(self.finish(done).await.map(Recording::new));

@@ -9,7 +9,7 @@ use crate::stage::{Play, Stage};
 
 /// A launch that takes a second or two, so that there is a middle.
 fn slow() -> Play {
-    let mut play = Play { connections: 2, ..Play::default() };
+    let mut play = Play { connections: [2, 2], ..Play::default() };
     for config in [&mut play.apns, &mut play.fcm] {
         config.latency.base = Duration::from_millis(60);
         config.limits.streams = 50;

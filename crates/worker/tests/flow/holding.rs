@@ -9,7 +9,7 @@ use provider_sim::config::Quota;
 use crate::stage::{Play, Stage};
 
 fn slow() -> Play {
-    let mut play = Play { connections: 2, ..Play::default() };
+    let mut play = Play { connections: [2, 2], ..Play::default() };
     for config in [&mut play.apns, &mut play.fcm] {
         config.latency.base = Duration::from_millis(60);
         config.limits.streams = 20;

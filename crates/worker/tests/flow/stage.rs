@@ -1,6 +1,7 @@
 //! A backend, two simulators and a population; roles that come and go; a launch and what became of it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +38,11 @@ pub(crate) struct Play {
     pub(crate) fcm: provider_sim::Config,
     pub(crate) sizes: ShardSizes,
     pub(crate) policy: Policy,
-    pub(crate) connections: u32,
+    /// Of each provider's pool.
+    pub(crate) connections: [u32; 2],
     pub(crate) seed: u64,
+    /// Where the backend lives; in memory unless told otherwise.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 impl Default for Play {
@@ -50,8 +54,9 @@ impl Default for Play {
             fcm: provider_sim::Config::fcm(),
             sizes: ShardSizes { apns: 200, fcm: 100, slices_max: 8 },
             policy: Policy::default(),
-            connections: 3,
+            connections: [3, 3],
             seed: 7,
+            folder: None,
         }
     }
 }
@@ -103,7 +108,8 @@ impl worker::Machine for Machine {
 impl Stage {
     pub(crate) async fn new(play: Play) -> Self {
         let (runtime, clock) = clock::runtime(play.seed);
-        let embedded = open(&Place::Memory, &runtime).unwrap();
+        let place = play.folder.clone().map_or(Place::Memory, Place::Folder);
+        let embedded = open(&place, &runtime).unwrap();
         let backend = embedded.backend.clone();
         let manifest = freeze(&backend, &play).await;
         let simulators =
@@ -182,7 +188,7 @@ impl Stage {
             open_spacing: Duration::ZERO,
             back_off_min: Duration::from_millis(20),
             back_off_max: Duration::from_millis(200),
-            ..PoolConfig::new(platform, self.play.connections)
+            ..PoolConfig::new(platform, self.play.connections[platform.index()])
         };
         (target.unwrap(), config)
     }

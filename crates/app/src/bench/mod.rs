@@ -1,0 +1,4 @@
+//! `fanfare bench`: parts measured on this machine.
+
+pub(crate) mod push;
+pub(crate) mod snapshot;

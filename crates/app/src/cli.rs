@@ -1,0 +1,109 @@
+//! The command line: what each command takes. What it does is in the module of its name.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::bench::{push::PushBench, snapshot::SnapshotBench};
+use crate::demo::Demo;
+use crate::sim::Sim;
+
+/// Sends one push notification to millions of phones within seconds of somebody pressing Go: once, and with proof.
+#[derive(Parser)]
+#[command(name = "fanfare", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Configuration file; without it the built-in default and the environment decide.
+    #[arg(long, global = true, env = "FANFARE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the command ran and found something wrong (a broken invariant, a failed check)
+  2  the command line or the configuration is wrong
+  3  something failed on the way (a port in use, a full disk, a lost connection)";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole flow on this machine: people, simulators, two presses of Go, live curve, report, proof.
+    #[command(after_help = "Example:\n  fanfare demo --devices 300000 --kill worker@0.5s --json")]
+    Demo(Box<Demo>),
+    /// Run all roles in one process, with the embedded backend.
+    #[command(after_help = "Example:\n  fanfare up --listen 127.0.0.1:8080 --folder ./fanfare-data")]
+    Up(Up),
+    /// Run the HTTP API.
+    #[command(after_help = "Example:\n  fanfare api --config fanfare.toml")]
+    Api(Role),
+    /// Run a resolver: turns uploaded audiences into snapshots.
+    #[command(after_help = "Example:\n  fanfare resolver --config fanfare.toml")]
+    Resolver(Role),
+    /// Run a dispatcher: plans launches and declares them over.
+    #[command(after_help = "Example:\n  fanfare dispatcher --config fanfare.toml")]
+    Dispatcher(Role),
+    /// Run a worker: holds snapshots, sends shards.
+    #[command(after_help = "Example:\n  fanfare worker --config fanfare.toml")]
+    Worker(Role),
+    /// Run a stand-in for a provider.
+    #[command(
+        after_help = "Example:\n  fanfare sim apns --listen 127.0.0.1:2197 --ca-out ca.pem --latency 60ms"
+    )]
+    Sim(Box<Sim>),
+    /// Measure a part on this machine.
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Run all roles in one process.
+#[derive(Args)]
+pub(crate) struct Up {
+    /// Address of the HTTP API; overrides `api.listen`.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where everything is kept; overrides `backend.folder`.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Start simulators too and send only to them: nothing can reach a phone.
+    #[arg(long)]
+    pub(crate) sim: bool,
+}
+
+/// Run one role.
+#[derive(Args)]
+pub(crate) struct Role {
+    /// Stop when standard input closes: a child never outlives the parent that holds the pipe.
+    #[arg(long, hide = true)]
+    pub(crate) exit_when_stdin_closes: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// Send to any HTTP/2 server through the worker's real sending path.
+    #[command(
+        after_help = "Example:\n  fanfare bench push --provider apns --endpoint 127.0.0.1:2197 --ca ca.pem \\\n      --devices 1000000 --connections 8 --json"
+    )]
+    Push(PushBench),
+    /// Build, verify, load and read a snapshot.
+    #[command(after_help = "Example:\n  fanfare bench snapshot --devices 6000000 --json")]
+    Snapshot(SnapshotBench),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Name every mistake at once; exit code 2 when there is one.
+    #[command(after_help = "Example:\n  fanfare config check --config fanfare.toml")]
+    Check,
+    /// Print the configuration as it is after file and environment; `--default` prints the commented default.
+    #[command(after_help = "Example:\n  fanfare config print --default > fanfare.toml")]
+    Print {
+        /// The built-in default with its comments.
+        #[arg(long)]
+        default: bool,
+    },
+}

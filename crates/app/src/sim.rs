@@ -1,0 +1,248 @@
+//! `fanfare sim`: a provider stand-in whose every latency, limit, quota and fault is a flag.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use model::Platform;
+use provider_sim::config::{Config, Distribution, Goaway, ListedFault, Quota, Shares, StreamChange, text};
+
+/// Run a stand-in for a provider.
+#[derive(Args)]
+pub(crate) struct Sim {
+    /// Which provider.
+    provider: Provider,
+    /// How strictly requests are judged.
+    #[arg(long, value_enum, default_value_t = Mode::Fast)]
+    mode: Mode,
+    /// Where to listen; port 0 takes any free one.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where the control channel listens: newline-separated JSON.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    control: SocketAddr,
+    /// Where to write the certificate authority that is made at the start (PEM).
+    #[arg(long, value_name = "FILE")]
+    ca_out: Option<PathBuf>,
+    /// More names for the server's certificate.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    names: Vec<String>,
+    /// Threads that serve connections.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Decides every draw.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Requests to prepare memory for.
+    #[arg(long, default_value_t = 0)]
+    expect: usize,
+    /// From a request's last byte to its answer.
+    #[arg(long, default_value = "0ms", value_parser = duration)]
+    latency: Duration,
+    /// How far answers stray from the latency.
+    #[arg(long, default_value = "0ms", value_parser = duration)]
+    spread: Duration,
+    /// How they stray: uniform or exponential.
+    #[arg(long, default_value = "uniform", value_parser = distribution)]
+    distribution: Distribution,
+    /// Answers become due on ticks of this length.
+    #[arg(long, default_value = "1ms", value_parser = duration)]
+    tick: Duration,
+    /// Streams per connection; the provider's usual number when absent.
+    #[arg(long)]
+    streams: Option<u32>,
+    /// Changes of the stream limit by a connection's age, for example 2s=1,5s=1000.
+    #[arg(long, value_delimiter = ',', value_parser = stream_change, value_name = "AGE=STREAMS")]
+    stream_changes: Vec<StreamChange>,
+    /// One stream until the first request was accepted; APNs does so with token authentication.
+    #[arg(long)]
+    one_stream_until_valid: Option<bool>,
+    /// What a request may send before more is granted.
+    #[arg(long)]
+    stream_window: Option<u32>,
+    /// The connection's flow-control window.
+    #[arg(long)]
+    connection_window: Option<u32>,
+    /// The dynamic table that clients may use.
+    #[arg(long)]
+    header_table_bytes: Option<u32>,
+    /// Connections open at once.
+    #[arg(long, value_name = "N")]
+    connections_max: Option<usize>,
+    /// How long a new connection waits before its first byte is read.
+    #[arg(long, default_value = "0ms", value_parser = duration)]
+    accept_delay: Duration,
+    /// APNs sandbox: answers carry apns-unique-id.
+    #[arg(long)]
+    sandbox: bool,
+    /// Share of keys that are dead (410 Unregistered, 404 UNREGISTERED).
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    dead: f64,
+    /// Which seed decides who is dead; the other one when absent.
+    #[arg(long, value_name = "SEED")]
+    dead_seed: Option<u64>,
+    /// Shares of other reasons, for example BadDeviceToken=0.01,ServiceUnavailable=0.002.
+    #[arg(long, default_value = "", value_name = "REASON=SHARE,...")]
+    shares: Shares,
+    /// Retry-After of 429 and 503.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    retry_after: Duration,
+    /// Share answered with REFUSED_STREAM.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    refused: f64,
+    /// Share whose connection is dropped before the request is processed.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    dropped_before: f64,
+    /// Share whose connection is dropped instead of the answer.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    dropped_after: f64,
+    /// Share that is processed and never answered.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    silent: f64,
+    /// Drop the connection before processing every n-th request.
+    #[arg(long, value_name = "N")]
+    drop_before_every: Option<u64>,
+    /// Drop the connection instead of answering every n-th request.
+    #[arg(long, value_name = "N")]
+    drop_after_every: Option<u64>,
+    /// Faults of single keys: a file with a JSON list.
+    #[arg(long, value_name = "FILE")]
+    listed: Option<PathBuf>,
+    /// FCM: messages per minute and project.
+    #[arg(long, value_name = "N")]
+    quota: Option<u64>,
+    /// GOAWAY after so many requests of a connection.
+    #[arg(long, value_name = "N")]
+    goaway_every: Option<u64>,
+    /// GOAWAY at this age of a connection.
+    #[arg(long, value_parser = duration, value_name = "AGE")]
+    goaway_after: Option<Duration>,
+    /// GOAWAY after so many answers of a connection that found a device or the message wrong.
+    #[arg(long, value_name = "N")]
+    goaway_after_rejections: Option<u64>,
+    /// What GOAWAY says.
+    #[arg(long, default_value = "", value_name = "REASON")]
+    goaway_reason: String,
+    /// Credentials seen earlier than this after the start have expired then.
+    #[arg(long, value_parser = duration, value_name = "AGE")]
+    credentials_expire_after: Option<Duration>,
+    /// Falsify the account: n hides n arrivals, -n counts n twice. Proves that a comparison would notice.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    miscount: i64,
+    /// Stop when standard input closes: a child never outlives the parent that holds the pipe.
+    #[arg(long, hide = true)]
+    exit_when_stdin_closes: bool,
+}
+
+/// A provider, as the command line names it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Provider {
+    Apns,
+    Fcm,
+}
+
+impl From<Provider> for Platform {
+    fn from(provider: Provider) -> Self {
+        match provider {
+            Provider::Apns => Platform::Apns,
+            Provider::Fcm => Platform::Fcm,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    /// Checks what it needs to count and to answer; made to cost little.
+    Fast,
+}
+
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    text::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn distribution(text: &str) -> Result<Distribution, String> {
+    match text {
+        "uniform" => Ok(Distribution::Uniform),
+        "exponential" => Ok(Distribution::Exponential),
+        _ => Err("uniform or exponential".into()),
+    }
+}
+
+fn stream_change(text: &str) -> Result<StreamChange, String> {
+    let (after, streams) = text.split_once('=').ok_or("AGE=STREAMS, for example 2s=1")?;
+    let streams = streams.parse().map_err(|_| format!("{streams:?} is no number of streams"))?;
+    Ok(StreamChange { after: duration(after)?, streams })
+}
+
+impl Sim {
+    fn config(self) -> Result<Config> {
+        let Mode::Fast = self.mode;
+        let mut config = Config::of(self.provider.into());
+        config.listen = self.listen;
+        config.control = self.control;
+        config.ca_out = self.ca_out;
+        config.names = self.names;
+        config.threads = self.threads;
+        config.seed = self.seed;
+        config.requests_expected = self.expect;
+        config.miscount = self.miscount;
+        config.exit_when_stdin_closes = self.exit_when_stdin_closes;
+        config.latency.base = self.latency;
+        config.latency.spread = self.spread;
+        config.latency.distribution = self.distribution;
+        config.latency.tick = self.tick;
+        config.answers.sandbox = self.sandbox;
+        let limits = &mut config.limits;
+        limits.stream_changes = self.stream_changes;
+        limits.connections = self.connections_max;
+        limits.accept_delay = self.accept_delay;
+        set(&mut limits.streams, self.streams);
+        set(&mut limits.one_stream_until_valid, self.one_stream_until_valid);
+        set(&mut limits.stream_window, self.stream_window);
+        set(&mut limits.connection_window, self.connection_window);
+        set(&mut limits.header_table_bytes, self.header_table_bytes);
+        let faults = &mut config.faults;
+        faults.dead = self.dead;
+        faults.dead_seed = self.dead_seed;
+        faults.shares = self.shares;
+        faults.retry_after = self.retry_after;
+        faults.refused = self.refused;
+        faults.dropped_before = self.dropped_before;
+        faults.dropped_after = self.dropped_after;
+        faults.silent = self.silent;
+        faults.drop_before_every = self.drop_before_every;
+        faults.drop_after_every = self.drop_after_every;
+        faults.quota = self.quota.map(Quota::per_minute);
+        faults.goaway = Goaway {
+            every: self.goaway_every,
+            after: self.goaway_after,
+            after_rejections: self.goaway_after_rejections,
+            reason: self.goaway_reason,
+        };
+        faults.credentials_expire_after = self.credentials_expire_after;
+        if let Some(path) = &self.listed {
+            faults.listed = listed(path)?;
+        }
+        Ok(config)
+    }
+
+    /// Runs the simulator until it is told to stop.
+    pub(crate) fn run(self) -> Result<()> {
+        crate::machine::raise_open_files(64)?;
+        let config = self.config()?;
+        provider_sim::run(config, &mut std::io::stdout()).context("simulator")
+    }
+}
+
+fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+fn listed(path: &std::path::Path) -> Result<Vec<ListedFault>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no list of faults", path.display()))
+}

@@ -183,7 +183,7 @@ impl Desk {
         (has_one && seconds > 0).then_some(seconds)
     }
 
-    /// Whether answers to `platform` carry bodies: all of FCM's do.
+    /// The provider that this is.
     pub(crate) fn platform(&self) -> Platform {
         self.config.provider
     }

@@ -47,20 +47,20 @@ pub(crate) fn error_body(reason: Reason, is_project_quota: bool) -> String {
         _ => ("INTERNAL", "Internal error encountered."),
     };
     let quota_subject = if is_project_quota { "project" } else { "device" };
-    let detail = match reason {
+    let details = match reason {
         Reason::Unauthenticated | Reason::PermissionDenied => String::new(),
-        Reason::QuotaExceeded => format!("{},\n{}", fcm_error(reason), quota_failure(quota_subject)),
-        _ => fcm_error(reason),
+        Reason::QuotaExceeded => format!("\n{},\n{}\n    ", fcm_error(reason), quota_failure(quota_subject)),
+        _ => format!("\n{}\n    ", fcm_error(reason)),
     };
     format!(
         "{{\n  \"error\": {{\n    \"code\": {code},\n    \"message\": \"{message}\",\n    \"status\": \"{grpc}\",\n    \
-         \"details\": [{detail}]\n  }}\n}}\n"
+         \"details\": [{details}]\n  }}\n}}\n"
     )
 }
 
 fn fcm_error(reason: Reason) -> String {
     format!(
-        "\n      {{\n        \"@type\": \"type.googleapis.com/google.firebase.fcm.v1.FcmError\",\n        \
+        "      {{\n        \"@type\": \"type.googleapis.com/google.firebase.fcm.v1.FcmError\",\n        \
          \"errorCode\": \"{reason}\"\n      }}"
     )
 }

@@ -23,6 +23,8 @@ pub struct Config {
     pub retry_after: Duration,
     /// Times that work is begun before it is given up: more means that it breaks whoever takes it.
     pub attempts_max: u32,
+    /// How often is looked for work that was stored and never enqueued.
+    pub sweep_every: Duration,
     /// Work folders of resolvers that were killed are removed once they are this old; longer than any work takes.
     pub leftover_age: Duration,
 }
@@ -39,6 +41,7 @@ impl Default for Config {
             receive_wait: Duration::from_secs(1),
             retry_after: Duration::from_secs(5),
             attempts_max: 5,
+            sweep_every: Duration::from_secs(30),
             leftover_age: Duration::from_secs(24 * 3_600),
         }
     }

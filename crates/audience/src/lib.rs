@@ -12,6 +12,7 @@ mod freeze;
 mod import;
 mod json;
 mod lines;
+mod outbox;
 mod outcome_rows;
 mod resolve;
 mod role;

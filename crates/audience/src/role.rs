@@ -12,13 +12,22 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::desk::Desk;
 use crate::error::{Error, Result};
+use crate::outbox::Outbox;
 use crate::{export, import, resolve};
 
 /// Runs the role until `shutdown`. Work that is not finished by then is given back and begun anew by another.
 pub async fn run(backend: Backend, runtime: Runtime, config: Config, shutdown: CancellationToken) {
     let desk = Arc::new(Desk { backend, runtime, config });
     desk.sweep();
+    let (mut outbox, mut swept_at) = (Outbox::default(), desk.runtime.clock.monotonic());
     while !shutdown.is_cancelled() {
+        let now = desk.runtime.clock.monotonic();
+        if now.since(swept_at) >= desk.config.sweep_every {
+            swept_at = now;
+            if let Err(error) = outbox.sweep(&desk).await {
+                tracing::warn!(error = &error as &dyn StdError, "resolver cannot look for forgotten work");
+            }
+        }
         let received = desk.backend.queues.receive(Queue::Resolve, 1, desk.config.receive_wait);
         let received = tokio::select! {
             biased;

@@ -88,3 +88,38 @@ async fn shutdown_gives_unfinished_work_back_at_once() {
     run_until_idle(&bench).await;
     assert!(bench.read(audience).await.snapshot().is_some());
 }
+
+#[tokio::test]
+async fn what_was_stored_and_never_enqueued_is_found() {
+    let bench = Bench::new();
+    bench.know(&[device("u1", 1)]).await;
+    let upload = bench.blob("uploads/1/1", b"user\nu1\n").await;
+    let audience = bench.audience(1, None, upload).await;
+    let upload = bench.blob("imports/1/1", csv(&[device("u1", 1)]).as_bytes()).await;
+    let import = bench.import(1, upload).await;
+    let shutdown = CancellationToken::new();
+    let (backend, runtime) = (bench.backend().clone(), bench.desk.runtime.clone());
+    let running = role::run(backend, runtime, bench.desk.config.clone(), shutdown.clone());
+    let watching = async {
+        while bench.read(audience).await.snapshot().is_none()
+            || !bench.read_import(import).await.body.state.is_over()
+        {
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
+    };
+    bench.moving_on(async { futures::join!(running, watching) }).await;
+}
+
+#[tokio::test]
+async fn what_waits_is_enqueued_once_a_sweep_and_not_at_first_sight() {
+    let bench = Bench::new();
+    let upload = bench.blob("uploads/1/1", b"user\nu1\n").await;
+    bench.audience(1, None, upload).await;
+    let mut outbox = crate::outbox::Outbox::default();
+    let mut sent = Vec::new();
+    for _ in 0..4 {
+        sent.push(outbox.sweep(&bench.desk).await.unwrap());
+    }
+    assert_eq!(sent, [0, 1, 0, 1]);
+}

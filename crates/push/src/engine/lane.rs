@@ -42,6 +42,8 @@ pub(crate) struct Lane<K> {
     pub(crate) tokenless_since: Option<Nanos>,
     /// Something came up that its connections should be asked about.
     pub(crate) has_news: bool,
+    /// A connection had room and found nothing to start: only then do connections need to be asked.
+    pub(crate) is_starved: bool,
 }
 
 impl<K> Lane<K> {
@@ -59,6 +61,7 @@ impl<K> Lane<K> {
             unready_since: None,
             tokenless_since: None,
             has_news: false,
+            is_starved: false,
         }
     }
 
@@ -135,6 +138,15 @@ impl<K> Lane<K> {
         let fits = |again: &Again| is_only || again.not_on != connection.user;
         let place = self.again.iter().take(LOOK).position(fits)?;
         self.again.remove(place)
+    }
+
+    /// Whether its connections should be asked now; asking is what follows.
+    pub(crate) fn take_news(&mut self) -> bool {
+        let is_due = self.is_starved && (self.has_news || !self.queue.is_empty());
+        if is_due {
+            (self.is_starved, self.has_news) = (false, false);
+        }
+        is_due
     }
 
     /// Whether devices wait for a connection of this lane.

@@ -283,10 +283,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         // Whoever submits from now on wakes the thread; whoever did before is seen below.
         self.port.hunger();
         for lane in &mut self.lanes {
-            let has_use = lane.has_work() || lane.warms_by_request();
-            let has_news = std::mem::take(&mut lane.has_news) && has_use;
-            let has_queued = lane.walking.is_empty() && !lane.queue.is_empty();
-            if (has_news || has_queued) && lane.ready() > 0 {
+            if lane.take_news() {
                 lane.links.iter().for_each(|connection| control.ask(*connection));
             }
         }

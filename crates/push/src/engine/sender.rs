@@ -413,6 +413,9 @@ impl<K: Keys, L: Listener> Traffic for Sender<K, L> {
             self.supply_lane(connection, lane_at, starter, now);
             self.warm(connection, lane_at, starter, now);
         }
+        if starter.capacity() > 0 {
+            self.lanes[lane_at as usize].is_starved = true;
+        }
     }
 
     fn end(&mut self, connection: ConnectionRef, end: End<'_>, now: Nanos) {

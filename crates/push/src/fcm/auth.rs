@@ -137,3 +137,6 @@ impl TokenSource for ThrowAway {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,7 @@ fn an_empty_shard_and_one_of_unusable_keys_come_back() {
     let gate = rig.open_gate();
     rig.engine.submit(rig.shard(&gate, 0, 0)).unwrap();
     let mut unusable = rig.shard(&gate, 9, 1);
-    unusable.keys = crate::rig::MadeUp { platform: Platform::Apns, ..unusable.keys };
+    unusable.keys = crate::outside::MadeUp { platform: Platform::Apns, ..unusable.keys };
     rig.engine.submit(unusable).unwrap();
     let accounts = rig.wait(2);
     assert_eq!(accounts.count(Class::NotSent, Reason::UnusableKey), 1);

@@ -4,5 +4,6 @@
 mod accepting;
 mod faults;
 mod holding;
+mod outside;
 mod pools;
 mod rig;

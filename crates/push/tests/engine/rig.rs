@@ -4,137 +4,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use model::runtime::{BoxFuture, Clock, Runtime, SeededRandomness, Spawner, mix};
-use model::{Class, Content, LaunchId, Monotonic, OnUnknown, Outcome, Platform, Reason, Timestamp, Variant};
+use model::runtime::Clock;
+use model::{Class, LaunchId, OnUnknown, Outcome, Platform, Reason};
 use provider_sim::{Fingerprint, Simulator};
 use push::{
-    Alarm, Credential, Endpoint, Engine, EngineConfig, GroupMessage, Installation, Key, KeyBuf, Keys,
-    LaunchGate, Listener, Live, Outside, Pool, PoolConfig, PoolStatus, ShardDone, ShardWork, Target, Trust,
+    Alarm, Credential, Endpoint, Engine, EngineConfig, GroupMessage, Installation, LaunchGate, Listener,
+    Live, Outside, Pool, PoolConfig, PoolStatus, ShardDone, ShardWork, Target, Trust,
 };
+
+use crate::outside::{MadeUp, message, runtime};
 
 /// Nothing in a test takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const APP: &str = "org.example.app";
-
-/// The machine's clocks.
-#[derive(Debug)]
-pub(crate) struct RealClock(Instant);
-
-impl RealClock {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "tests and benchmarks against real sockets need the real clock"
-    )]
-    pub(crate) fn new() -> Self {
-        Self(Instant::now())
-    }
-}
-
-impl Clock for RealClock {
-    #[allow(clippy::disallowed_methods, reason = "this is the clock that others take as an argument")]
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        Timestamp(since.as_micros() as u64)
-    }
-
-    fn monotonic(&self) -> Monotonic {
-        Monotonic(self.0.elapsed().as_nanos() as u64)
-    }
-
-    #[allow(clippy::disallowed_methods, reason = "this is the clock that others take as an argument")]
-    fn sleep(&self, duration: Duration) -> BoxFuture {
-        Box::pin(tokio::time::sleep(duration))
-    }
-}
-
-#[derive(Debug)]
-struct TokioSpawner(tokio::runtime::Runtime);
-
-impl Spawner for TokioSpawner {
-    fn spawn(&self, _name: &'static str, task: BoxFuture) {
-        drop(self.0.spawn(task));
-    }
-}
-
-pub(crate) fn runtime() -> Runtime {
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    Runtime {
-        clock: Arc::new(RealClock::new()),
-        randomness: Arc::new(SeededRandomness::new(7)),
-        spawner: Arc::new(TokioSpawner(tokio)),
-    }
-}
-
-/// Devices whose keys follow from their numbers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MadeUp {
-    pub(crate) platform: Platform,
-    pub(crate) first: u32,
-    pub(crate) count: u32,
-    /// Every tenth key cannot be sent.
-    pub(crate) has_unusable: bool,
-}
-
-impl MadeUp {
-    /// The key of the device with this number, as the simulator will know it.
-    pub(crate) fn fingerprint(platform: Platform, number: u32) -> Fingerprint {
-        let keys = MadeUp { platform, first: number, count: 1, has_unusable: false };
-        let mut room = [0; 256];
-        Fingerprint::of_bytes(keys.write(0, &mut room))
-    }
-
-    fn write<'a>(&self, index: u32, room: &'a mut [u8]) -> &'a [u8] {
-        let number = u64::from(self.first + index);
-        match self.platform {
-            Platform::Apns => {
-                for (place, word) in room[..32].as_chunks_mut::<8>().0.iter_mut().zip(0..) {
-                    *place = mix(number * 4 + word).to_be_bytes();
-                }
-                &room[..32]
-            }
-            Platform::Fcm if number % 5 == 4 => text(number, &mut room[..22]),
-            Platform::Fcm => {
-                let token = text(number, &mut room[..163]);
-                token[22] = b':';
-                token
-            }
-        }
-    }
-}
-
-/// Base64url text that starts with the number and so is unique.
-fn text(number: u64, room: &mut [u8]) -> &mut [u8] {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    room.fill(b'x');
-    for (place, shift) in room[..11].iter_mut().zip((0..).step_by(6)) {
-        *place = ALPHABET[(mix(number) >> shift) as usize & 63];
-    }
-    room
-}
-
-impl Keys for MadeUp {
-    fn len(&self) -> u32 {
-        self.count
-    }
-
-    fn key<'a>(&'a self, index: u32, room: &'a mut KeyBuf) -> Key<'a> {
-        if self.has_unusable && index % 10 == 9 {
-            return Key::Unusable;
-        }
-        let key = self.write(index, room.bytes());
-        match (self.platform, key.len()) {
-            (Platform::Apns, _) => Key::Apns(key),
-            (Platform::Fcm, 22) => Key::FcmFid(key),
-            (Platform::Fcm, _) => Key::FcmToken(key),
-        }
-    }
-
-    fn ordinal(&self, index: u32) -> u64 {
-        u64::from(self.first + index)
-    }
-}
 
 /// Passes on what it hears.
 pub(crate) struct Ear {
@@ -167,19 +51,6 @@ pub(crate) struct Rig {
 pub(crate) struct Accounts {
     pub(crate) shards: Vec<ShardDone>,
     pub(crate) outcomes: BTreeMap<u32, Outcome>,
-}
-
-pub(crate) fn message() -> (message::ApnsMessage, message::FcmMessage) {
-    let body = "The match starts in five minutes. Are you watching? Tap to see who plays and where.";
-    let variant = Variant { title: "Fanfare".into(), body: body.into(), ..Variant::default() };
-    let content = Content { variants: BTreeMap::from([("en".into(), variant)]), fallback: "en".into() };
-    let context = message::compose::Context {
-        collapse_id: message::compose::collapse_id(LaunchId(1)),
-        not_after: Timestamp::from_secs(4_000_000_000),
-        now: Timestamp::from_secs(3_999_996_400),
-    };
-    let composed = message::compose(&content, "en", &context).unwrap();
-    (composed.apns, composed.fcm)
 }
 
 /// Opens quickly, retries quickly: the tests' network is a loopback.
@@ -328,9 +199,8 @@ impl Rig {
         let keys: HashMap<_, _> =
             self.simulator.keys().unwrap().into_iter().map(|key| (key.key, key)).collect();
         for (number, outcome) in &accounts.outcomes {
-            let (processed, accepted) = keys
-                .get(&MadeUp::fingerprint(platform, *number))
-                .map_or((0, 0), |key| (key.processed, key.accepted));
+            let (processed, accepted) =
+                keys.get(&fingerprint(platform, *number)).map_or((0, 0), |key| (key.processed, key.accepted));
             let told = format!("device {number}: {outcome:?}, processed {processed}, accepted {accepted}");
             assert!(processed < 2 || outcome.is_resent(), "twice and not marked: {told}");
             assert!(processed <= 2, "more than twice: {told}");
@@ -371,4 +241,11 @@ impl Accounts {
     pub(crate) fn requests(&self) -> u64 {
         self.shards.iter().map(|shard| u64::from(shard.requests)).sum()
     }
+}
+
+/// The key of the device with this number, as the simulator knows it.
+fn fingerprint(platform: Platform, number: u32) -> Fingerprint {
+    let keys = MadeUp { platform, first: number, count: 1, has_unusable: false };
+    let mut room = [0; 256];
+    Fingerprint::of_bytes(keys.write(0, &mut room))
 }

@@ -26,21 +26,22 @@ pub(crate) trait Job: Send {
 }
 
 /// A job made of closures.
-pub(crate) struct Call<T, Run, After> {
+pub(crate) struct Call<T, Answer, Run, After> {
     pub(crate) operation: &'static str,
     pub(crate) survives: Survives,
     pub(crate) run: Run,
-    /// What to do once it is committed, whether or not the caller still waits.
+    /// Makes the answer once it is committed, whether or not the caller still waits.
     pub(crate) after: After,
     pub(crate) value: Option<T>,
-    pub(crate) reply: oneshot::Sender<backend::Result<T>>,
+    pub(crate) reply: oneshot::Sender<backend::Result<Answer>>,
 }
 
-impl<T, Run, After> Job for Call<T, Run, After>
+impl<T, Answer, Run, After> Job for Call<T, Answer, Run, After>
 where
     T: Send,
+    Answer: Send,
     Run: FnMut(&Connection) -> rusqlite::Result<T> + Send,
-    After: FnOnce(&T) + Send,
+    After: FnOnce(T) -> Answer + Send,
 {
     fn survives(&self) -> Survives {
         self.survives
@@ -53,10 +54,7 @@ where
 
     fn answer(self: Box<Self>, committed: Result<(), Failure>) {
         let answer = match (committed, self.value) {
-            (Ok(()), Some(value)) => {
-                (self.after)(&value);
-                Ok(value)
-            }
+            (Ok(()), Some(value)) => Ok((self.after)(value)),
             (Ok(()), None) => unreachable!("a committed job has run"),
             (Err(failure), _) => Err(failure.error(self.operation)),
         };
@@ -78,9 +76,13 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Box<dyn Job>>,
+    /// Jobs that came without a permit.
+    unpermitted: usize,
     is_urgent: bool,
     is_closed: bool,
     is_pacing: bool,
+    /// Somebody changed how long the writer should wait.
+    is_kicked: bool,
 }
 
 /// What the writer thread found.
@@ -106,11 +108,25 @@ impl Inbox {
     pub(crate) async fn put(&self, job: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
         let Ok(permit) = self.permits.acquire().await else { return Err(job) };
         permit.forget();
-        let is_urgent = job.survives() == Survives::Power;
-        let mut state = self.lock();
+        let state = self.lock();
         if state.is_closed {
             return Err(job);
         }
+        self.push(state, job);
+        Ok(())
+    }
+
+    /// Hands over a job that nobody waits for and that cannot wait for a permit; dropped when the inbox is closed.
+    pub(crate) fn put_now(&self, job: Box<dyn Job>) {
+        let mut state = self.lock();
+        if !state.is_closed {
+            state.unpermitted += 1;
+            self.push(state, job);
+        }
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, job: Box<dyn Job>) {
+        let is_urgent = job.survives() == Survives::Power;
         state.jobs.push_back(job);
         state.is_urgent |= is_urgent;
         // A pacing writer looks by itself soon; waking it for each job would cost more than the job.
@@ -119,7 +135,12 @@ impl Inbox {
         if rings {
             self.bell.notify_one();
         }
-        Ok(())
+    }
+
+    /// Makes the writer think again how long it waits.
+    pub(crate) fn kick(&self) {
+        self.lock().is_kicked = true;
+        self.bell.notify_one();
     }
 
     /// Lets jobs gather for `pause`, unless one is urgent.
@@ -134,16 +155,18 @@ impl Inbox {
     /// All jobs, as soon as there is one; waits at most `wait`.
     pub(crate) fn take(&self, wait: Duration) -> Found {
         let state = self.lock();
-        let is_waiting = |state: &mut State| state.jobs.is_empty() && !state.is_closed;
+        let is_waiting = |state: &mut State| state.jobs.is_empty() && !state.is_closed && !state.is_kicked;
         let wait = self.bell.wait_timeout_while(state, wait, is_waiting);
         let (mut state, _) = wait.unwrap_or_else(PoisonError::into_inner);
+        state.is_kicked = false;
         if state.jobs.is_empty() {
             return if state.is_closed { Found::Closed } else { Found::Nothing };
         }
         state.is_urgent = false;
         let jobs: Vec<_> = state.jobs.drain(..).collect();
+        let permits = jobs.len() - std::mem::take(&mut state.unpermitted);
         drop(state);
-        self.permits.add_permits(jobs.len());
+        self.permits.add_permits(permits);
         Found::Jobs(jobs)
     }
 

@@ -20,6 +20,7 @@ use model::runtime::Runtime;
 pub use error::Error;
 
 use crate::database::Database;
+use crate::queues::Bells;
 
 /// Where a backend lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +46,13 @@ pub struct Embedded {
     /// The four parts, for the roles.
     pub backend: Backend,
     database: Arc<Database>,
+    users: Arc<directory::Users>,
 }
 
 impl Embedded {
     /// Ends it: what was acknowledged is written to the files, threads have ended. Calls that come later fail.
     pub async fn close(self) {
+        self.users.close().await;
         self.database.close().await;
     }
 }
@@ -64,12 +67,14 @@ pub fn open(place: &Place, runtime: &Runtime) -> Result<Embedded, Error> {
         }
     };
     let _opening = folder.map(files::lock).transpose()?;
-    let database = Arc::new(Database::open(folder, &schema::STATE)?);
+    let bells = Arc::new(Bells::new());
+    let database = Arc::new(Database::open(folder, Arc::clone(&runtime.clock), bells.clone())?);
+    let users = Arc::new(directory::Users::open(folder)?);
     let backend = Backend {
         store: Arc::new(store::Rows::new(Arc::clone(&database))),
-        queues: Arc::new(queues::Messages::new(Arc::clone(&database), runtime)),
+        queues: Arc::new(queues::Messages::new(Arc::clone(&database), bells, runtime)),
         blobs: Arc::new(blobs::Files::open(folder)?),
-        directory: Arc::new(directory::Users::open(folder)?),
+        directory: users.clone(),
     };
-    Ok(Embedded { backend, database })
+    Ok(Embedded { backend, database, users })
 }

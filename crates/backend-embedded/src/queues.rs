@@ -1,6 +1,8 @@
 //! Queues as rows of one table. A receipt names a message and one receive of it; it is good until that receive's
 //! visibility ends.
 
+mod bells;
+mod parcel;
 mod receipt;
 mod table;
 
@@ -14,8 +16,9 @@ use backend::{Delivery, Outgoing, Queue, Queues, Result};
 use model::Timestamp;
 use model::runtime::Runtime;
 use rusqlite::Connection;
-use tokio::sync::Notify;
 
+pub(crate) use self::bells::Bells;
+use self::parcel::Parcel;
 use self::receipt::Receipt;
 use self::table::Received;
 use crate::database::Database;
@@ -32,23 +35,9 @@ pub(crate) struct Messages {
     bells: Arc<Bells>,
 }
 
-/// One bell a queue, rung when a message may have become visible.
-struct Bells([Notify; Queue::ALL.len()]);
-
-impl Bells {
-    fn of(&self, queue: Queue) -> &Notify {
-        let position = Queue::ALL.iter().position(|one| *one == queue);
-        &self.0[position.expect("Queue::ALL has every queue")]
-    }
-
-    fn ring(&self, queue: Queue) {
-        self.of(queue).notify_waiters();
-    }
-}
-
 impl Messages {
-    pub(crate) fn new(database: Arc<Database>, runtime: &Runtime) -> Self {
-        let bells = Arc::new(Bells(std::array::from_fn(|_| Notify::new())));
+    /// `bells` are those that the database rings when another process did something.
+    pub(crate) fn new(database: Arc<Database>, bells: Arc<Bells>, runtime: &Runtime) -> Self {
         Self { database, runtime: runtime.clone(), bells }
     }
 
@@ -59,15 +48,18 @@ impl Messages {
     /// Takes what is visible now.
     async fn take(&self, queue: Queue, max: usize) -> Result<Received> {
         let now = self.now();
-        let nonce = self.runtime.randomness.u64() as i64 | 1;
+        // Odd, so that it is never 0.
+        let nonce = self.runtime.randomness.u64().cast_signed() | 1;
         let run = move |database: &Connection| table::receive(database, queue, max, now, nonce);
-        let bells = Arc::clone(&self.bells);
-        let after = move |received: &Received| {
+        let (database, bells) = (Arc::clone(&self.database), Arc::clone(&self.bells));
+        let after = move |received: Received| {
             if let Some(dead) = queue.dead().filter(|_| received.any_died) {
                 bells.ring(dead);
             }
+            Parcel::new(queue, received, now, database, bells)
         };
-        self.database.write("queues.receive", Survives::Processes, run, after).await
+        let parcel = self.database.write("queues.receive", Survives::Processes, run, after).await?;
+        Ok(parcel.take())
     }
 
     /// Does `change` to every receipt, then rings: a message may be visible, or a group free.
@@ -112,17 +104,18 @@ impl Queues for Messages {
         let clock = &self.runtime.clock;
         let until = clock.monotonic() + wait;
         loop {
-            let mut bell = pin!(self.bells.of(queue).notified());
+            let mut rung = pin!(self.bells.rung(queue));
             // From here on no ring is missed, also not one during the look at the table.
-            bell.as_mut().enable();
+            rung.as_mut().enable();
             let received = self.take(queue, max).await?;
             let left = until.since(clock.monotonic());
             if !received.deliveries.is_empty() || left.is_zero() {
                 return Ok(received.deliveries);
             }
             let nap = received.next_visible.map_or(left, |at| left.min(at.since(self.now())));
+            let _waiting = self.bells.wait(queue, &self.database);
             tokio::select! {
-                () = bell => {}
+                () = rung => {}
                 () = clock.sleep(nap) => {}
             }
         }

@@ -6,72 +6,48 @@ use rusqlite::Connection;
 
 use crate::error::Error;
 
-/// A kind of database file.
-pub(crate) struct Schema {
-    /// File name.
-    pub(crate) file: &'static str,
-    /// What `application_id` must say.
-    pub(crate) application: i64,
-    /// What `user_version` must say; a change of the tables raises it.
-    pub(crate) version: i64,
-    /// What makes it.
-    pub(crate) tables: &'static str,
-}
+/// The database's file in the folder.
+pub(crate) const FILE: &str = "fanfare.db";
+/// What `application_id` must say: `FANF`.
+const APPLICATION: i64 = 0x4641_4e46;
+/// What `user_version` must say; a change of the tables raises it.
+const VERSION: i64 = 1;
 
-/// Rows and queues. Messages are found by time, FIFO messages by group too. A receipt is a message's `id` and `nonce`.
-pub(crate) const STATE: Schema = Schema {
-    file: "fanfare.db",
-    application: 0x4641_4e46,
-    version: 1,
-    tables: "
-        CREATE TABLE rows (
-            partition TEXT NOT NULL,
-            sort TEXT NOT NULL,
-            version INTEGER NOT NULL,
-            body BLOB NOT NULL,
-            PRIMARY KEY (partition, sort)
-        ) WITHOUT ROWID;
-        CREATE TABLE messages (
-            id INTEGER PRIMARY KEY,
-            queue TEXT NOT NULL,
-            visible_at INTEGER NOT NULL,
-            receives INTEGER NOT NULL,
-            nonce INTEGER NOT NULL,
-            grp TEXT,
-            body TEXT NOT NULL
-        );
-        CREATE INDEX messages_by_time ON messages (queue, visible_at);
-        CREATE INDEX messages_by_group ON messages (queue, grp, id) WHERE grp IS NOT NULL;
-        CREATE TABLE deduplications (
-            queue TEXT NOT NULL,
-            id TEXT NOT NULL,
-            until INTEGER NOT NULL,
-            PRIMARY KEY (queue, id)
-        ) WITHOUT ROWID;
-    ",
-};
+/// Rows have ids, so that rows written one after the other share pages: a commit writes whole pages. Messages are found by time, FIFO
+/// messages by group too. A receipt is a message's `id` and `nonce`. `activity` tells every process when something was last
+/// done that survives power.
+const TABLES: &str = "
+    CREATE TABLE rows (
+        id INTEGER PRIMARY KEY,
+        partition TEXT NOT NULL,
+        sort TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX rows_by_key ON rows (partition, sort);
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY,
+        queue TEXT NOT NULL,
+        visible_at INTEGER NOT NULL,
+        receives INTEGER NOT NULL,
+        nonce INTEGER NOT NULL,
+        grp TEXT,
+        body TEXT NOT NULL
+    );
+    CREATE INDEX messages_by_time ON messages (queue, visible_at);
+    CREATE INDEX messages_by_group ON messages (queue, grp, id) WHERE grp IS NOT NULL;
+    CREATE TABLE deduplications (
+        queue TEXT NOT NULL,
+        id TEXT NOT NULL,
+        until INTEGER NOT NULL,
+        PRIMARY KEY (queue, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE activity (at INTEGER NOT NULL);
+    INSERT INTO activity VALUES (0);
+";
 
-/// Devices by user.
-pub(crate) const DIRECTORY: Schema = Schema {
-    file: "directory.db",
-    application: 0x4641_4e44,
-    version: 1,
-    tables: "
-        CREATE TABLE devices (
-            user TEXT NOT NULL,
-            platform INTEGER NOT NULL,
-            app TEXT NOT NULL,
-            key TEXT NOT NULL,
-            locale TEXT NOT NULL,
-            market TEXT NOT NULL,
-            registered_at INTEGER NOT NULL,
-            PRIMARY KEY (user, platform, app, key)
-        ) WITHOUT ROWID;
-    ",
-};
-
-/// Checks that the database is of this kind and version; makes the tables when it is new.
-pub(crate) fn check_or_make(connection: &Connection, schema: &Schema, path: &Path) -> Result<(), Error> {
+/// Checks that the database is ours and of this version; makes the tables when it is new.
+pub(crate) fn check_or_make(connection: &Connection, path: &Path) -> Result<(), Error> {
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => Error::Foreign { path: path.to_path_buf() },
         _ => Error::database(path)(error),
@@ -82,25 +58,24 @@ pub(crate) fn check_or_make(connection: &Connection, schema: &Schema, path: &Pat
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     if (application, found, tables) == (0, 0, 0) {
-        return make(connection, schema).map_err(failed);
+        return make(connection).map_err(failed);
     }
-    if application != schema.application {
+    if application != APPLICATION {
         return Err(Error::Foreign { path: path.to_path_buf() });
     }
-    if found != schema.version {
-        return Err(Error::Version { path: path.to_path_buf(), found, wanted: schema.version });
+    if found != VERSION {
+        return Err(Error::Version { path: path.to_path_buf(), found, wanted: VERSION });
     }
     Ok(())
 }
 
-fn make(connection: &Connection, schema: &Schema) -> rusqlite::Result<()> {
-    let Schema { application, version, tables, .. } = schema;
+fn make(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "PRAGMA journal_mode = WAL;
          BEGIN IMMEDIATE;
-         {tables}
-         PRAGMA application_id = {application};
-         PRAGMA user_version = {version};
+         {TABLES}
+         PRAGMA application_id = {APPLICATION};
+         PRAGMA user_version = {VERSION};
          COMMIT;"
     ))
 }

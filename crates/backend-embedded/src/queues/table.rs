@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 use super::receipt::Receipt;
 
 /// What one look at a queue gave.
+#[derive(Default)]
 pub(super) struct Received {
     pub(super) deliveries: Vec<Delivery>,
     /// Whether messages went to the dead letters instead.
@@ -49,18 +50,18 @@ fn remember(database: &Connection, queue: Queue, fifo: &Fifo, now: Timestamp) ->
     Ok(inserted == 1)
 }
 
-const RECEIVE: &str = "UPDATE messages SET visible_at = ?4, receives = receives + 1, nonce = ?5 WHERE id IN (
-        SELECT id FROM messages WHERE queue = ?1 AND visible_at <= ?2 ORDER BY visible_at, id LIMIT ?3
-    ) RETURNING id, receives, body";
+// A select and an update by id for each message: `UPDATE ... IN (SELECT ...) RETURNING` says the same in one statement and costs
+// twice, because it builds two temporary tables.
+
+const VISIBLE: &str = "SELECT id, receives, body FROM messages
+    WHERE queue = ?1 AND visible_at <= ?2 ORDER BY visible_at, id LIMIT ?3";
 
 /// Only the first of each group can be received, so none is while another of its group is in flight.
-const RECEIVE_FIFO: &str =
-    "UPDATE messages SET visible_at = ?4, receives = receives + 1, nonce = ?5 WHERE id IN (
-        SELECT id FROM messages AS one WHERE queue = ?1 AND visible_at <= ?2 AND NOT EXISTS (
-            SELECT 1 FROM messages AS before
-            WHERE before.queue = one.queue AND before.grp = one.grp AND before.id < one.id
-        ) ORDER BY id LIMIT ?3
-    ) RETURNING id, receives, body";
+const VISIBLE_FIFO: &str = "SELECT id, receives, body FROM messages AS one
+    WHERE queue = ?1 AND visible_at <= ?2 AND NOT EXISTS (
+        SELECT 1 FROM messages AS before
+        WHERE before.queue = one.queue AND before.grp = one.grp AND before.id < one.id
+    ) ORDER BY id LIMIT ?3";
 
 pub(super) fn receive(
     database: &Connection,
@@ -69,21 +70,20 @@ pub(super) fn receive(
     now: Timestamp,
     nonce: i64,
 ) -> rusqlite::Result<Received> {
-    let mut received = Received { deliveries: Vec::new(), any_died: false, next_visible: None };
+    let mut received = Received::default();
     loop {
         let left = max - received.deliveries.len();
-        let mut taken = take(database, queue, left, now, nonce)?;
-        taken.sort_unstable_by_key(|(id, ..)| *id);
         let mut has_died = false;
-        for (id, receives, body) in taken {
+        for (id, receives, body) in visible(database, queue, left, now)? {
             match queue.dead() {
-                Some(dead) if receives > RECEIVES_MAX => {
+                Some(dead) if receives >= RECEIVES_MAX => {
                     bury(database, id, dead, now)?;
                     has_died = true;
                 }
                 _ => {
+                    hide(database, id, now + queue.visibility(), nonce)?;
                     let receipt = Receipt { id, nonce }.to_string();
-                    received.deliveries.push(Delivery { receipt, body, receives });
+                    received.deliveries.push(Delivery { receipt, body, receives: receives + 1 });
                 }
             }
         }
@@ -99,21 +99,25 @@ pub(super) fn receive(
     Ok(received)
 }
 
-type Taken = (i64, u32, String);
+/// Id, receives so far, body.
+type Visible = (i64, u32, String);
 
-fn take(
+fn visible(
     database: &Connection,
     queue: Queue,
     max: usize,
     now: Timestamp,
-    nonce: i64,
-) -> rusqlite::Result<Vec<Taken>> {
-    let mut update = database.prepare_cached(if queue.is_fifo() { RECEIVE_FIFO } else { RECEIVE })?;
-    let until = micros(now + queue.visibility());
-    let rows = update.query_map(params![queue.name(), micros(now), max as i64, until, nonce], |row| {
+) -> rusqlite::Result<Vec<Visible>> {
+    let mut select = database.prepare_cached(if queue.is_fifo() { VISIBLE_FIFO } else { VISIBLE })?;
+    let rows = select.query_map(params![queue.name(), micros(now), max as i64], |row| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?))
     })?;
     rows.collect()
+}
+
+fn hide(database: &Connection, id: i64, until: Timestamp, nonce: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE messages SET visible_at = ?2, receives = receives + 1, nonce = ?3 WHERE id = ?1";
+    database.prepare_cached(sql)?.execute(params![id, micros(until), nonce]).map(drop)
 }
 
 fn bury(database: &Connection, id: i64, dead: Queue, now: Timestamp) -> rusqlite::Result<()> {
@@ -126,6 +130,12 @@ fn next_visible(database: &Connection, queue: Queue, now: Timestamp) -> rusqlite
     let next: Option<i64> =
         database.prepare_cached(sql)?.query_row(params![queue.name(), micros(now)], |row| row.get(0))?;
     Ok(next.map(|micros| Timestamp(micros.cast_unsigned())))
+}
+
+/// When the earliest message is or becomes visible.
+pub(super) fn earliest(database: &Connection, queue: Queue) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT min(visible_at) FROM messages WHERE queue = ?1";
+    database.prepare_cached(sql)?.query_row([queue.name()], |row| row.get(0))
 }
 
 pub(super) fn delete(

@@ -289,7 +289,13 @@ mod tests {
 
     #[test]
     fn strangers_and_missing_devices_are_noticed() {
-        let stranger = KeyCount { key: Fingerprint::from_bits(7 << 4), received: 1, processed: 1, accepted: 1, refused: 0 };
+        let stranger = KeyCount {
+            key: Fingerprint::from_bits(7 << 4),
+            received: 1,
+            processed: 1,
+            accepted: 1,
+            refused: 0,
+        };
         let comparison = Records::new(PEOPLE).unwrap().compare(&[stranger], false);
         assert_eq!((comparison.strangers, comparison.unrecorded), (1, 4));
         assert_eq!(comparison.broken().len(), 2);

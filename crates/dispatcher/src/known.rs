@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use backend::rows;
 use model::device::Platform;
-use model::plan::ShardSpec;
 use model::{Launch, LaunchId, Manifest, Plan, Timestamp};
 use report::{Stage, Stages};
 use tokio::sync::{Notify, OnceCell};
@@ -26,11 +25,6 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// The app that a shard is sent through.
-    pub(crate) fn app(&self, shard: &ShardSpec) -> &str {
-        &self.manifest.groups[shard.group as usize].app
-    }
-
     pub(crate) const fn id(&self) -> LaunchId {
         self.launch.id
     }
@@ -56,6 +50,8 @@ impl Known {
 #[derive(Debug, Default)]
 pub(crate) struct Launches {
     known: Mutex<HashMap<LaunchId, Arc<Known>>>,
+    /// Fifty triggers come at once, and one of them loads the launch.
+    loading: tokio::sync::Mutex<()>,
     pub(crate) is_new: Notify,
 }
 
@@ -81,6 +77,10 @@ impl Launches {
 impl Dispatcher {
     /// A launch and its plan; `None` when there is no such launch.
     pub(crate) async fn known(&self, id: LaunchId) -> Result<Option<Arc<Known>>> {
+        if let Some(known) = self.launches.find(id) {
+            return Ok(Some(known));
+        }
+        let _loading = self.launches.loading.lock().await;
         if let Some(known) = self.launches.find(id) {
             return Ok(Some(known));
         }

@@ -34,11 +34,19 @@ pub(crate) struct Late {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LateShard {
     pub(crate) attempt: u8,
-    worst: Worst,
+    wait: Wait,
     pub(crate) due: Timestamp,
     enqueued_at: Timestamp,
     /// How often the message of this attempt was sent again.
     times: u8,
+}
+
+/// How long the providers ask to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Wait {
+    worst: Worst,
+    /// The longest `Retry-After`.
+    at_least: Duration,
 }
 
 /// The reason that asks for the longest wait.
@@ -63,9 +71,8 @@ impl Worst {
 impl Late {
     /// Takes in a shard's record of the burst.
     pub(crate) fn take_burst(&mut self, burst: &ShardRecord) {
-        if let Some(worst) = worst(burst, &[]) {
-            let next =
-                LateShard { attempt: 1, worst, due: Timestamp(0), enqueued_at: Timestamp(0), times: 0 };
+        if let Some(wait) = wait(burst, &[]) {
+            let next = LateShard { attempt: 1, wait, due: Timestamp(0), enqueued_at: Timestamp(0), times: 0 };
             self.shards.insert(burst.shard(), next);
         }
     }
@@ -81,24 +88,27 @@ impl Late {
     }
 }
 
-/// The worst of the reasons for which devices of a shard could be tried again; `None` when there are no such devices.
-fn worst(burst: &ShardRecord, late: &[&ShardRecord]) -> Option<Worst> {
+/// How long the devices of a shard that could be tried again have to wait; `None` when there are no such devices.
+fn wait(burst: &ShardRecord, late: &[&ShardRecord]) -> Option<Wait> {
     let settled = record::settle(burst, late);
     let transient = settled.runs().filter(|(outcome, _)| outcome.is_transient());
-    transient.map(|(outcome, _)| Worst::of(outcome.reason())).max()
+    let worst = transient.map(|(outcome, _)| Worst::of(outcome.reason())).max()?;
+    let last = late.last().copied().unwrap_or(burst);
+    Some(Wait { worst, at_least: Duration::from_secs(last.retry_after_s()) })
 }
 
-/// Doubles with each attempt, and up to half as much again by chance, so that not all come at once. The chance follows
-/// from the shard: every dispatcher comes to the same time.
+/// Doubles with each attempt, is never shorter than a `Retry-After`, and up to half as much again by chance, so that not all
+/// come at once. The chance follows from the shard: every dispatcher comes to the same time.
 fn delay(launch: LaunchId, number: u32, shard: &LateShard, delays: &LateDelays) -> Duration {
-    let base = match shard.worst {
+    let base = match shard.wait.worst {
         Worst::Other => delays.other,
         Worst::FcmQuota => delays.fcm_quota.max(delays.other),
         Worst::ApnsServer => delays.apns_server.max(delays.other),
     };
     let doubled = base * (1 << u32::from(shard.attempt.saturating_sub(1)).min(10));
     let chance = mix(launch.0 as u64 ^ u64::from(number) << 8 ^ u64::from(shard.attempt)) >> 32;
-    doubled + doubled.mul_f64(chance as f64 / f64::from(u32::MAX) / 2.0)
+    let waited = doubled.max(shard.wait.at_least);
+    waited + waited.mul_f64(chance as f64 / f64::from(u32::MAX) / 2.0)
 }
 
 impl Dispatcher {
@@ -199,14 +209,14 @@ impl Dispatcher {
     async fn next_attempt(&self, launch: &mut Tracked, number: u32, shard: LateShard) -> Result<bool> {
         let records = self.records(&launch.known, number, shard.attempt).await?;
         let late: Vec<&ShardRecord> = records.iter().skip(1).collect();
-        let worst = records.first().and_then(|burst| worst(burst, &late));
+        let wait = records.first().and_then(|burst| wait(burst, &late));
         let attempts_max = launch.known.launch.policy.late_retries_max;
-        let Some(worst) = worst.filter(|_| shard.attempt < attempts_max) else {
+        let Some(wait) = wait.filter(|_| shard.attempt < attempts_max) else {
             launch.late.shards.remove(&number);
             return Ok(false);
         };
         let mut next =
-            LateShard { attempt: shard.attempt + 1, worst, enqueued_at: Timestamp(0), times: 0, ..shard };
+            LateShard { attempt: shard.attempt + 1, wait, enqueued_at: Timestamp(0), times: 0, ..shard };
         next.due = self.now() + delay(launch.id(), number, &next, &self.config.late);
         if next.due >= launch.known.launch.not_after {
             launch.late.shards.remove(&number);
@@ -270,7 +280,7 @@ mod tests {
         late.take_burst(&record(&[Outcome::ACCEPTED, rejected(Reason::Unregistered)]));
         assert!(late.shards.is_empty());
         late.take_burst(&record(&[rejected(Reason::Unavailable), rejected(Reason::QuotaExceeded)]));
-        assert_eq!(late.shards[&7].worst, Worst::FcmQuota);
+        assert_eq!(late.shards[&7].wait.worst, Worst::FcmQuota);
     }
 
     #[test]
@@ -278,7 +288,7 @@ mod tests {
         let delays = LateDelays::default();
         for attempt in 1..5_u8 {
             let due = Timestamp(0);
-            let shard = LateShard { attempt, worst: Worst::Other, due, enqueued_at: due, times: 0 };
+            let shard = LateShard { attempt, wait: Wait::default(), due, enqueued_at: due, times: 0 };
             let base = delays.other * (1 << (attempt - 1));
             for number in 0..50 {
                 let delay_of = || delay(LaunchId(9), number, &shard, &delays);
@@ -286,6 +296,21 @@ mod tests {
                 assert_eq!(delay_of(), delay_of());
             }
         }
+    }
+
+    #[test]
+    fn no_retry_comes_before_the_provider_said() {
+        let part = Part {
+            positions: Positions::all(1),
+            outcomes: OutcomeRuns::uniform(rejected(Reason::Unavailable), 1),
+            retry_after_s: 77,
+            ..Part::default()
+        };
+        let burst = ShardRecord::new(LaunchId(1), 7, 0, 1, 1, part).unwrap();
+        let mut late = Late::default();
+        late.take_burst(&burst);
+        let wait = delay(LaunchId(1), 7, &late.shards[&7], &LateDelays::default());
+        assert!((77..=116).contains(&wait.as_secs()), "{wait:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use backend::rows::Versioned;
 use backend::rows::project::{self, Lane, Pace, Project};
 use backend::store::{Expect, Transacted};
-use model::{Platform, Timestamp};
+use model::{Group, Platform, ShardSpec, Timestamp};
 
 use crate::Dispatcher;
 use crate::error::Result;
@@ -47,10 +47,10 @@ impl Dispatcher {
     /// Every project of the wave; version 0 for one that has no row.
     async fn projects(&self, known: &Known) -> Result<Projects> {
         let mut projects = Projects::new();
-        for shard in known.plan.shards() {
-            let (platform, app) = (shard.platform, known.app(shard));
+        for group in &known.manifest.groups {
+            let (platform, app) = (group.platform, &group.app);
             let key = (platform, app.to_owned());
-            if projects.contains_key(&key) {
+            if projects.contains_key(&key) || !known.launch.wave.includes(group) {
                 continue;
             }
             let row = project::get(&*self.backend.store, platform, app).await?;
@@ -69,14 +69,20 @@ fn allot(known: &Known, projects: &mut Projects, now: Timestamp, fcm_quota: Opti
         Platform::Fcm => row.quota_per_minute.or(fcm_quota),
     };
     projects.retain(|_, row| quota(&row.body).is_some());
-    let lane = |(platform, app): &(Platform, String)| {
-        let lane = Lane { platform: *platform, app: app.clone(), windows: Vec::new() };
-        ((*platform, app.clone()), lane)
+    if projects.is_empty() {
+        return Pace::default();
+    }
+    let mut rows: Vec<_> = projects.iter_mut().collect();
+    let lane = |(platform, app): &(Platform, String)| Lane {
+        platform: *platform,
+        app: app.clone(),
+        windows: Vec::new(),
     };
-    let mut lanes: BTreeMap<_, Lane> = projects.keys().map(lane).collect();
+    let mut lanes: Vec<Lane> = rows.iter().map(|(key, _)| lane(key)).collect();
+    let lane_of_group = lanes_of_groups(known, &lanes);
     for shard in known.plan.shards() {
-        let key = (shard.platform, known.app(shard).to_owned());
-        let (Some(row), Some(lane)) = (projects.get_mut(&key), lanes.get_mut(&key)) else { continue };
+        let Some(at) = lane_of_group[shard.group as usize] else { continue };
+        let ((_, row), lane) = (&mut rows[at], &mut lanes[at]);
         let declared = row.body.quota_per_minute;
         row.body.quota_per_minute = quota(&row.body);
         let from = row.body.reserve(u64::from(shard.count), now);
@@ -86,16 +92,23 @@ fn allot(known: &Known, projects: &mut Projects, now: Timestamp, fcm_quota: Opti
             _ => lane.windows.push((from, 1)),
         }
     }
-    Pace { lanes: lanes.into_values().collect() }
+    Pace { lanes }
+}
+
+/// By group, the lane that its shards go through.
+fn lanes_of_groups(known: &Known, lanes: &[Lane]) -> Vec<Option<usize>> {
+    let groups = known.manifest.groups.iter();
+    let is_of = |group: &Group, lane: &Lane| (group.platform, &group.app) == (lane.platform, &lane.app);
+    groups.map(|group| lanes.iter().position(|lane| is_of(group, lane))).collect()
 }
 
 /// Deals a pace out to the shards.
 fn windows(known: &Known, pace: &Pace) -> Vec<Timestamp> {
-    let mut lanes: Vec<_> = pace.lanes.iter().map(|lane| (lane, starts(lane))).collect();
-    let window = |shard: &model::ShardSpec| {
-        let app = known.app(shard);
-        let lane = lanes.iter_mut().find(|(lane, _)| lane.platform == shard.platform && lane.app == app);
-        lane.and_then(|(_, starts)| starts.next()).unwrap_or_default()
+    let lane_of_group = lanes_of_groups(known, &pace.lanes);
+    let mut starts: Vec<_> = pace.lanes.iter().map(starts).collect();
+    let window = |shard: &ShardSpec| {
+        let lane = lane_of_group[shard.group as usize];
+        lane.and_then(|at| starts[at].next()).unwrap_or_default()
     };
     known.plan.shards().iter().map(window).collect()
 }

@@ -38,6 +38,8 @@ pub struct Part {
     pub last_answer_us: Option<u64>,
     /// The kernel's estimate of its clock error at the time, in microseconds.
     pub clock_error_us: u64,
+    /// The longest that the provider asked to wait before a rejected device is tried again, in seconds; 0 when it did not.
+    pub retry_after_s: u64,
 }
 
 impl Part {
@@ -55,6 +57,7 @@ impl Part {
         self.first_write_us = earlier(self.first_write_us, other.first_write_us);
         self.last_answer_us = self.last_answer_us.max(other.last_answer_us);
         self.clock_error_us = self.clock_error_us.max(other.clock_error_us);
+        self.retry_after_s = self.retry_after_s.max(other.retry_after_s);
     }
 
     fn write(&self, writer: &mut Writer) {
@@ -66,6 +69,7 @@ impl Part {
         writer.maybe(self.first_write_us);
         writer.maybe(self.last_answer_us);
         writer.number(self.clock_error_us);
+        writer.number(self.retry_after_s);
         writer.text(&self.latencies.encode());
     }
 
@@ -79,6 +83,7 @@ impl Part {
             first_write_us: reader.maybe()?,
             last_answer_us: reader.maybe()?,
             clock_error_us: reader.number()?,
+            retry_after_s: reader.number()?,
             latencies: Latencies::decode(reader.text()?)?,
         })
     }
@@ -245,6 +250,11 @@ impl ShardRecord {
     /// The worst clock error of the claimants, in microseconds.
     pub fn clock_error_us(&self) -> u64 {
         self.parts.values().map(|part| part.clock_error_us).max().unwrap_or(0)
+    }
+
+    /// The longest that a provider asked to wait before devices of this shard are tried again, in seconds.
+    pub fn retry_after_s(&self) -> u64 {
+        self.parts.values().map(|part| part.retry_after_s).max().unwrap_or(0)
     }
 
     /// The stored form: usually under 1 KB for 2,000 devices.

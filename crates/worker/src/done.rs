@@ -73,6 +73,7 @@ impl<S: Side> Worker<S> {
             first_write_us: us(done.first_write),
             last_answer_us: us(done.last_answer),
             clock_error_us: self.machine.clock_error().as_micros() as u64,
+            retry_after_s: done.retry_after.map_or(0, |wait| wait.as_secs()),
         };
         let (launch, shard) = (active.id(), held.name.shard);
         let devices = held.message.count;

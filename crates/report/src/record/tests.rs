@@ -46,7 +46,8 @@ fn any_part() -> impl Strategy<Value = Part> {
         let (first_write_us, last_answer_us, clock_error_us) = times;
         let repeated = (requests > 20).then_some(requests / 7);
         let times = Part { first_write_us, last_answer_us, clock_error_us, ..part(&outcomes) };
-        Part { worker, latencies, requests, repeated, ..times }
+        let retry_after_s = requests % 5;
+        Part { worker, latencies, requests, repeated, retry_after_s, ..times }
     })
 }
 

@@ -27,7 +27,7 @@ use crate::installation::Side;
 use crate::pool::{CLASSES, Pool, PoolConfig, PoolId, PoolState, PoolStatus};
 use crate::target::Target;
 use crate::token::{NoShelf, TokenShelf};
-use crate::work::{Keys, ShardDone, ShardWork, Work};
+use crate::work::{Keys, LaunchStop, ShardDone, ShardWork, Work};
 use keeper::Keeper;
 use port::{Order, Port};
 use queue::Queue;
@@ -70,6 +70,17 @@ impl Default for EngineConfig {
 pub trait Listener: Send + Sync + 'static {
     /// Every shard submitted comes back exactly once.
     fn done(&self, shard: ShardDone);
+
+    /// A fault that every device would meet has stopped the launch of this shard, in this process: told once for each
+    /// launch, before its shards come back.
+    fn stopped(&self, shard: u64, stop: LaunchStop) {
+        let _ = (shard, stop);
+    }
+
+    /// A project's quota is used up: the fleet should pause this long. Told when it is news, before shards come back.
+    fn paused(&self, pool: PoolId, pause: Duration) {
+        let _ = (pool, pause);
+    }
 
     /// Something people should look at; the same is not told more often than every 10 s.
     fn alarm(&self, alarm: Alarm) {
@@ -197,7 +208,9 @@ impl<K: Keys, L: Listener> Engine<K, L> {
             return Err(Error::Stopped);
         }
         let key = target.key();
-        if let Some(entry) = pools.iter().find(|entry| entry.state.key == key) {
+        let is_it =
+            |entry: &&Entry<K>| entry.state.key == key && !entry.state.is_closing.load(Ordering::Acquire);
+        if let Some(entry) = pools.iter().find(is_it) {
             return Ok(Pool::new(Arc::clone(&entry.state)));
         }
         let id = PoolId(pools.len() as u32);
@@ -225,10 +238,21 @@ impl<K: Keys, L: Listener> Engine<K, L> {
         spawner.spawn("push connections", Box::pin(keeper.keep_connections()));
     }
 
+    /// Closes a pool for good: its shards come back with what was not written open, its connections end when their
+    /// answers are in. Opening the same target again makes a new pool.
+    pub fn close<S: Side>(&self, pool: &Pool<S>) {
+        let pools = self.shared.pools.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = pools.get(pool.id().0 as usize) {
+            entry.state.close();
+        }
+        drop(pools);
+        self.ports.iter().for_each(|port| port.wake());
+    }
+
     /// Hands over a shard. It comes back by [`Listener::done`], exactly once.
     ///
     /// # Errors
-    /// The pool has as many devices as it takes, or the engine shuts down: the shard is given back. A pool without
+    /// The pool has as many devices as it takes, or is closed, or the engine shuts down: the shard is given back. A pool without
     /// devices takes a shard of any size.
     pub fn submit<S: Side>(&self, work: ShardWork<K, S>) -> Result<(), Refused<K, S>> {
         let pools = self.shared.pools.read().unwrap_or_else(PoisonError::into_inner);
@@ -239,8 +263,8 @@ impl<K: Keys, L: Listener> Engine<K, L> {
             fits.then(|| open + devices)
         };
         let counter = &entry.state.devices;
-        // Under the lock that `stop` takes: a shard is either refused or seen by the threads before they end.
-        if self.is_stopping.load(Ordering::Acquire)
+        // Under the lock that `stop` and `close` take: a shard is either refused or seen by the threads before they end.
+        if entry.state.is_closing.load(Ordering::Acquire)
             || counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_err()
         {
             return Err(Refused(work));
@@ -262,11 +286,7 @@ impl<K: Keys, L: Listener> Engine<K, L> {
     pub fn stop(&self, within: Duration) {
         let pools = self.shared.pools.write().unwrap_or_else(PoisonError::into_inner);
         self.is_stopping.store(true, Ordering::Release);
-        for entry in pools.iter() {
-            entry.state.is_stopped.store(true, Ordering::Release);
-            entry.state.connection_wanted.notify_one();
-            entry.state.token_wanted.notify_one();
-        }
+        pools.iter().for_each(|entry| entry.state.close());
         drop(pools);
         let until = (self.outside.runtime.clock.monotonic() + within).0;
         self.ports.iter().for_each(|port| port.order(Order::Stop { until }));

@@ -96,7 +96,7 @@ impl<S: Side> LaunchGate<S> {
 
     /// Whether a fault has stopped it.
     pub fn is_stopped(&self) -> bool {
-        self.0.state.load(Ordering::Relaxed) == STOPPED
+        self.0.is_stopped()
     }
 
     pub(crate) fn inner(&self) -> &Arc<Gate> {
@@ -117,12 +117,18 @@ impl<S: Side> std::fmt::Debug for LaunchGate<S> {
 }
 
 impl Gate {
-    fn raise(&self, state: u8) {
-        self.state.fetch_max(state, Ordering::Relaxed);
+    /// The state before.
+    fn raise(&self, state: u8) -> u8 {
+        self.state.fetch_max(state, Ordering::Relaxed)
     }
 
-    pub(crate) fn stop(&self) {
-        self.raise(STOPPED);
+    /// Whether it was this call that stopped the launch.
+    pub(crate) fn stop(&self) -> bool {
+        self.raise(STOPPED) < STOPPED
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == STOPPED
     }
 
     /// What may be done at `now` for a shard whose lease ends at `lease_until`.

@@ -30,7 +30,28 @@ mod sealed {
     impl Sealed for super::Rehearsal {}
 }
 
-/// [`Live`] or [`Rehearsal`]. What belongs to one side does not fit into what belongs to the other.
+/// [`Live`] or [`Rehearsal`]. What belongs to one side does not fit into what belongs to the other:
+///
+/// ```
+/// # use push::{GroupMessage, LaunchGate, Side};
+/// fn belong_together<S: Side>(_: GroupMessage<S>, _: LaunchGate<S>) {}
+/// # use push::Live;
+/// fn is_fine(message: GroupMessage<Live>, gate: LaunchGate<Live>) {
+///     belong_together(message, gate);
+/// }
+/// ```
+///
+/// ```compile_fail,E0308
+/// # use push::{GroupMessage, LaunchGate, Side};
+/// fn belong_together<S: Side>(_: GroupMessage<S>, _: LaunchGate<S>) {}
+/// # use push::{Live, Rehearsal};
+/// fn does_not_compile(message: GroupMessage<Live>, gate: LaunchGate<Rehearsal>) {
+///     belong_together(message, gate);
+/// }
+/// ```
+///
+/// A rehearsal's target takes no credential and no trust but its simulator's, so there is nothing of a provider's that
+/// could be given to it.
 pub trait Side: sealed::Sealed + Send + Sync + 'static {
     /// For pages and logs.
     const NAME: &'static str;

@@ -32,6 +32,9 @@ pub struct PoolConfig {
     pub doubtful_connections: u32,
     /// Our own limit on requests at once per connection; the provider's counts if it is lower.
     pub streams_max: u32,
+    /// What the provider's answers may keep in a table on our side: a table spares the eleven fields that Google repeats
+    /// in each answer, and gains nothing with APNs'.
+    pub header_table_bytes: u32,
     /// Devices submitted and not done, at most: twice what the connections carry at once keeps them busy.
     pub devices_max: u32,
     /// Between two openings: opening quickly looks like an attack.
@@ -53,14 +56,15 @@ pub struct PoolConfig {
 impl PoolConfig {
     /// The usual values for so many connections to a provider.
     pub fn new(platform: Platform, connections: u32) -> Self {
-        let streams_max = match platform {
-            Platform::Apns => 1_000,
-            Platform::Fcm => 100,
+        let (streams_max, header_table_bytes) = match platform {
+            Platform::Apns => (1_000, 0),
+            Platform::Fcm => (100, 4_096),
         };
         Self {
             connections,
             doubtful_connections: 1,
             streams_max,
+            header_table_bytes,
             devices_max: connections.saturating_mul(streams_max).saturating_mul(2),
             open_spacing: Duration::from_millis(5),
             opening_max: 16,
@@ -197,7 +201,8 @@ pub(crate) struct PoolState {
     pub(crate) failures: AtomicU32,
     pub(crate) closed: AtomicU64,
     pub(crate) warm_up_requests: AtomicU64,
-    pub(crate) is_stopped: AtomicBool,
+    /// Connections are neither opened nor replaced, shards go back.
+    pub(crate) is_closing: AtomicBool,
     /// A connection is wanted.
     pub(crate) connection_wanted: Notify,
     /// A token is wanted.
@@ -240,7 +245,7 @@ impl PoolState {
             failures: AtomicU32::new(0),
             closed: AtomicU64::new(0),
             warm_up_requests: AtomicU64::new(0),
-            is_stopped: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
             connection_wanted: Notify::new(),
             token_wanted: Notify::new(),
             last_error: Mutex::new(None),
@@ -259,6 +264,18 @@ impl PoolState {
 
     pub(crate) fn note_error(&self, error: impl ToString) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    }
+
+    /// Closes it: its keepers end, its threads drain the connections.
+    pub(crate) fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
+        self.connection_wanted.notify_one();
+        self.token_wanted.notify_one();
+    }
+
+    /// Connections that take requests.
+    pub(crate) fn ready(&self) -> u32 {
+        self.sum(|share| share.ready.load(Ordering::Relaxed))
     }
 
     fn sum(&self, count: impl Fn(&Share) -> u32) -> u32 {

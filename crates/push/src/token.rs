@@ -85,6 +85,15 @@ impl TokenShelf for NoShelf {
     }
 }
 
+#[derive(Debug, Default)]
+struct Current {
+    token: Option<Token>,
+    /// The one before, in case the provider finds that tokens come too often.
+    older: Option<Token>,
+    /// No renewal before this.
+    held_until: Timestamp,
+}
+
 /// The current token of a credential, as sending threads see it. A generation counts its changes; 0: none yet.
 #[derive(Debug)]
 pub(crate) struct TokenCell {
@@ -93,7 +102,7 @@ pub(crate) struct TokenCell {
     renewal: Renewal,
     generation: AtomicU64,
     refused: AtomicU64,
-    current: Mutex<Option<Token>>,
+    current: Mutex<Current>,
     /// One renewal at a time.
     flight: tokio::sync::Mutex<()>,
 }
@@ -106,7 +115,7 @@ impl TokenCell {
             renewal,
             generation: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            current: Mutex::new(None),
+            current: Mutex::default(),
             flight: tokio::sync::Mutex::new(()),
         }
     }
@@ -126,7 +135,7 @@ impl TokenCell {
     /// The current token and its generation.
     pub(crate) fn current(&self) -> Option<(u64, Token)> {
         let current = self.lock();
-        current.as_ref().map(|token| (self.generation(), token.clone()))
+        current.token.as_ref().map(|token| (self.generation(), token.clone()))
     }
 
     /// The provider has refused the token of this generation.
@@ -138,6 +147,22 @@ impl TokenCell {
     #[inline]
     pub(crate) fn is_refused(&self, generation: u64) -> bool {
         generation <= self.refused.load(Ordering::Relaxed)
+    }
+
+    /// The provider finds that tokens are renewed too often: none is minted for a while, and the older one serves as
+    /// long as it is good. Refusals of a token that is no longer in use change nothing.
+    pub(crate) fn keep_older(&self, generation: u64, now: Timestamp) {
+        let mut current = self.lock();
+        if generation != self.generation() {
+            return;
+        }
+        current.held_until = now + self.renewal.soonest;
+        let is_good =
+            |older: &Token| now.since(older.minted_at) < self.renewal.latest && now < older.good_until;
+        if let Some(older) = current.older.take().filter(is_good) {
+            current.token = Some(older);
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Whether a token is wanted that [`TokenCell::keep`] has not brought yet.
@@ -155,7 +180,7 @@ impl TokenCell {
             return Ok(());
         }
         let name = self.source.name();
-        let ours = self.lock().as_ref().map(|token| token.minted_at);
+        let ours = self.lock().token.as_ref().map(|token| token.minted_at);
         if let Some(theirs) = self.shelf.take(&name).await
             && Some(theirs.minted_at) > ours
             && !self.renewal.is_due(&theirs, now, true, false)
@@ -171,16 +196,18 @@ impl TokenCell {
 
     fn is_due(&self, now: Timestamp, is_busy: bool) -> bool {
         let is_refused = self.is_wanting();
-        self.lock().as_ref().is_none_or(|token| self.renewal.is_due(token, now, is_busy, is_refused))
+        let current = self.lock();
+        let is_due = |token: &Token| self.renewal.is_due(token, now, is_busy, is_refused);
+        now >= current.held_until && current.token.as_ref().is_none_or(is_due)
     }
 
     fn put(&self, token: Token) {
         let mut current = self.lock();
-        *current = Some(token);
+        current.older = current.token.replace(token);
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Token>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
         // Nothing is done under the lock that could leave a half-written token.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }

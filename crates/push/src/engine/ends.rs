@@ -1,9 +1,10 @@
 //! The way back: what the end of a request means for its device, its connection, its pool and its launch.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use burst_h2::driver::{ConnectionEvent, ConnectionRef};
-use burst_h2::{Cause, ConnectionError, End, EndResult, Fields, Nanos};
+use burst_h2::{ConnectionError, End, EndResult, Fields, Nanos};
 use model::{Outcome, Platform, Reason};
 
 use super::Listener;
@@ -17,6 +18,9 @@ use crate::{apns, fcm};
 
 /// The same alarm of a pool is told this often at most.
 const ALARM_EVERY: Nanos = 10_000_000_000;
+
+/// A pause that ends less than this later than the one before is no news.
+const PAUSE_NEWS: Nanos = 1_000_000_000;
 
 /// Something people should look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,13 +152,25 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                 }
             }
             Effect::Reconnect | Effect::ReplaceConnection => self.condemn(connection),
-            Effect::KeepToken | Effect::Alarm => self.alarm(lane_at, verdict.outcome.reason(), None, now),
-            Effect::PauseQuota(pause) => {
-                lane.pool.paused_until.fetch_max(now + pause.as_nanos() as u64, Ordering::Relaxed);
-                if let Some(Some(shard)) = self.shards.get_mut(usize::from(tag.slot)) {
-                    shard.note_pause(pause);
-                }
+            Effect::KeepToken => {
+                lane.keep_older_token(tag, self.clock.now());
+                self.alarm(lane_at, verdict.outcome.reason(), None, now);
             }
+            Effect::Alarm => self.alarm(lane_at, verdict.outcome.reason(), None, now),
+            Effect::PauseQuota(pause) => self.pause(lane_at, tag.slot, pause, now),
+        }
+    }
+
+    /// The project's quota is used up. Every answer that says so repeats it: only the first is news.
+    fn pause(&mut self, lane_at: u32, slot: u16, pause: Duration, now: Nanos) {
+        if let Some(Some(shard)) = self.shards.get_mut(usize::from(slot)) {
+            shard.note_pause(pause);
+        }
+        let pool = &self.lanes[lane_at as usize].pool;
+        let until = now + pause.as_nanos() as u64;
+        let before = pool.paused_until.fetch_max(until, Ordering::Relaxed);
+        if before + PAUSE_NEWS < until {
+            self.shared.listener.paused(pool.id, pause);
         }
     }
 
@@ -169,8 +185,11 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     /// A fault that every device would meet: the launch is stopped, for all threads.
     pub(super) fn stop_launch(&mut self, slot: u16, lane_at: u32, stop: LaunchStop, now: Nanos) {
         let Some(Some(shard)) = self.shards.get_mut(usize::from(slot)) else { return };
-        shard.work.gate.stop();
+        let (is_first, id) = (shard.work.gate.stop(), shard.work.id);
         shard.note_stop(stop);
+        if is_first {
+            self.shared.listener.stopped(id, stop);
+        }
         // The sweep of this and of every other thread finds the gate stopped.
         self.next_sweep = now;
         self.alarm(lane_at, stop.reason, Some(stop.fault), now);
@@ -222,11 +241,10 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                 link.enter(Stage::Draining, lane.share());
                 lane.has_news = true;
                 lane.pool.connection_wanted.notify_one();
-                let reason = apns::answer::goodbye(debug_data);
-                if lane.pool.platform == Platform::Apns
-                    && let Some(reason) = reason
-                {
-                    lane.pool.note_error(reason);
+                let lane_at = link.lane;
+                let goodbye = apns::answer::goodbye(debug_data);
+                if let Some(reason) = goodbye.filter(|_| lane.pool.platform == Platform::Apns) {
+                    self.alarm(lane_at, reason, None, self.clock.monotonic().0);
                 }
             }
             ConnectionEvent::Pong { .. } => {
@@ -247,10 +265,13 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         link.leave(lane.share());
         lane.links.retain(|known| *known != connection);
         lane.pool.closed.fetch_add(1, Ordering::Relaxed);
-        if !matches!(error, ConnectionError::Local) {
-            lane.pool.note_error(super::keeper::describe(error));
+        let is_ours = matches!(error, ConnectionError::Local);
+        if !is_ours {
+            let error = super::keeper::describe(error);
+            tracing::debug!(pool = lane.pool.key, error, "connection closed");
+            lane.pool.note_error(error);
         }
-        if !link.is_warm && error.cause() != Cause::Local {
+        if !link.is_warm && !is_ours {
             // It never showed that it works: the next ones wait longer and longer.
             lane.pool.failures.fetch_add(1, Ordering::Relaxed);
         }

@@ -91,7 +91,7 @@ impl Keeper {
     }
 
     fn is_stopped(&self) -> bool {
-        self.pool.is_stopped.load(Ordering::Acquire)
+        self.pool.is_closing.load(Ordering::Acquire)
     }
 
     async fn renew(&self) -> Result<(), Error> {
@@ -115,7 +115,7 @@ impl Keeper {
                 .flat_map(|(thread, classes)| (0..CLASSES).map(move |class| (thread, class, &classes[class])))
         };
         let opening: u32 = shares().map(|(_, _, share)| share.opening.load(Ordering::Relaxed)).sum();
-        if opening >= self.pool.config.opening_max {
+        if opening >= self.pool.config.opening_max || self.is_stopped() {
             return None;
         }
         let missing = |share: &Share| share.wanted.saturating_sub(share.alive.load(Ordering::Relaxed));

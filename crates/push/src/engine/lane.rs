@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use burst_h2::driver::ConnectionRef;
 use burst_h2::{Nanos, Template};
-use model::Platform;
+use model::{Platform, Timestamp};
 
 use super::queue::Queue;
 use super::tag::Tag;
@@ -36,12 +36,16 @@ pub(crate) struct Lane<K> {
     /// The token in use and its generation.
     token: Option<(u64, Token)>,
     warm_up: Option<(u64, Template)>,
-    /// Since when no connection has taken requests.
+    /// Since when no connection of this lane has taken requests.
     pub(crate) unready_since: Option<Nanos>,
+    /// Since when no connection of the whole pool has.
+    pub(crate) pool_unready_since: Option<Nanos>,
     /// Since when there has been no usable token.
     pub(crate) tokenless_since: Option<Nanos>,
     /// Something came up that its connections should be asked about.
     pub(crate) has_news: bool,
+    /// The pool was closed, and so were its connections.
+    pub(crate) is_closed: bool,
     /// A connection had room and found nothing to start: only then do connections need to be asked.
     pub(crate) is_starved: bool,
 }
@@ -59,8 +63,10 @@ impl<K> Lane<K> {
             token: None,
             warm_up: None,
             unready_since: None,
+            pool_unready_since: None,
             tokenless_since: None,
             has_news: false,
+            is_closed: false,
             is_starved: false,
         }
     }
@@ -97,14 +103,25 @@ impl<K> Lane<K> {
         self.token.as_ref()
     }
 
-    /// The provider refused the token that a request with this tag carried. Whether that is the one in use.
-    pub(crate) fn refuse_token(&self, tag: Tag) -> bool {
+    /// The generation of the token that a request with this tag carried, if that is the one in use.
+    fn token_in_use(&self, tag: Tag) -> Option<u64> {
         let in_use = self.token.as_ref().filter(|(generation, _)| *generation as u8 == tag.token);
-        if let Some((generation, _)) = in_use {
-            self.pool.tokens.refuse(*generation);
+        in_use.map(|(generation, _)| *generation)
+    }
+
+    /// The provider refused the token that a request with this tag carried.
+    pub(crate) fn refuse_token(&self, tag: Tag) {
+        if let Some(generation) = self.token_in_use(tag) {
+            self.pool.tokens.refuse(generation);
             self.pool.token_wanted.notify_one();
         }
-        in_use.is_some()
+    }
+
+    /// The provider finds that the token of a request with this tag came too soon after the one before.
+    pub(crate) fn keep_older_token(&self, tag: Tag, now: Timestamp) {
+        if let Some(generation) = self.token_in_use(tag) {
+            self.pool.tokens.keep_older(generation, now);
+        }
     }
 
     /// Whether a connection with so many requests open may be given another. One of APNs that had a request with an

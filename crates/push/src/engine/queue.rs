@@ -48,16 +48,15 @@ impl<K> Queue<K> {
     }
 
     /// Takes out what `is_wanted` says, in the order of submission.
-    pub(crate) fn take(&self, mut is_wanted: impl FnMut(&Waiting<K>) -> bool) -> Vec<Work<K>> {
+    pub(crate) fn take(&self, mut is_wanted: impl FnMut(&Waiting<K>) -> bool) -> VecDeque<Waiting<K>> {
         if self.is_empty() {
-            return Vec::new();
+            return VecDeque::new();
         }
         let mut shards = self.lock();
         let (taken, kept) = shards.drain(..).partition(|waiting| is_wanted(waiting));
         *shards = kept;
         self.length.store(shards.len(), Ordering::SeqCst);
-        let taken: VecDeque<Waiting<K>> = taken;
-        taken.into_iter().map(|waiting| waiting.work).collect()
+        taken
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting<K>>> {

@@ -4,22 +4,24 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use burst_h2::driver::{Control, OpenSpec, Tls, Wake};
 use burst_h2::{ConnectionConfig, ConnectionError, Nanos};
-use model::{Class, Reason};
+use model::{Class, Platform, Reason};
 
 use super::Listener;
 use super::keeper::describe;
 use super::lane::{Lane, Link, Stage};
 use super::port::Order;
+use super::queue::Waiting;
 use super::sender::{Errand, Sender};
 use super::shard::Ending;
 use super::tag::Tag;
 use crate::gate::Passage;
-use crate::pool::{CLASSES, PoolId, Share};
+use crate::pool::{CLASSES, PoolId};
 use crate::verdict::Fault;
-use crate::work::{Keys, LaunchStop, WhyOpen, Work};
+use crate::work::{Keys, LaunchStop, WhyOpen};
 
 /// How often gates are looked at apart from every write: a fraction of the 50 ms that an abort has beyond the permission.
 const SWEEP_EVERY: Nanos = 5_000_000;
@@ -27,6 +29,9 @@ const SWEEP_EVERY: Nanos = 5_000_000;
 const IDLE_CHECK_EVERY: Nanos = 10_000_000_000;
 /// How often a thread without work comes round by itself.
 const IDLE_ROUND: Nanos = 500_000_000;
+
+/// Of a launch that cannot go on.
+const STOPPED: Ending = Ending::Final(Class::NotSent, Reason::LaunchStopped);
 
 impl<K: Keys, L: Listener> Sender<K, L> {
     pub(super) fn round(&mut self, control: &mut Control<'_, Tls>, now: Nanos) -> Wake {
@@ -91,8 +96,14 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             Ok(transport) => transport,
             Err(error) => return give_up(lane, &error),
         };
-        let config =
-            ConnectionConfig { streams_max: lane.pool.config.streams_max, ..self.connection.clone() };
+        if lane.is_closed {
+            return give_up(lane, &ConnectionError::Local);
+        }
+        let config = ConnectionConfig {
+            streams_max: lane.pool.config.streams_max,
+            header_table_bytes: lane.pool.config.header_table_bytes,
+            ..self.connection.clone()
+        };
         let user = self.free_links.pop().unwrap_or(self.links.len() as u64);
         let connection = control.open(OpenSpec { transport, config, user });
         lane.links.push(connection);
@@ -126,28 +137,21 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     /// Whether nothing more may be written for a shard, and what becomes of it then. Notes when its gate shuts and opens.
     fn ending_of(&mut self, slot: u16, revoked: &mut HashSet<u16>, now: Nanos) -> Option<Ending> {
         let passage = self.passage(slot, now)?;
-        let patience = self.shared.config.patience.as_nanos() as u64;
-        let is_stopping = self.stop_at.is_some();
+        let config = &self.shared.config;
+        let shard = self.shards[usize::from(slot)].as_deref()?;
+        let lane = &self.lanes[shard.lane as usize];
+        let ending = self.ending_by(passage, lane, now).or_else(|| match passage {
+            Passage::Shut => {
+                let is_over = self.is_over(shard.shut_since, config.patience, now);
+                is_over.then_some(Ending::Return(WhyOpen::Held))
+            }
+            _ => {
+                let is_over = self.is_over(lane.unready_since, config.no_connection_within, now);
+                is_over.then_some(Ending::Final(Class::NotSent, Reason::NoConnection))
+            }
+        });
         let shard = self.shards[usize::from(slot)].as_deref_mut()?;
         let lane = &mut self.lanes[shard.lane as usize];
-        let has_passed =
-            |since: Option<Nanos>, within: Nanos| since.is_some_and(|since| now >= since + within);
-        let config = &self.shared.config;
-        let ending = match passage {
-            Passage::Aborted => Some(Ending::Final(Class::NotSent, Reason::Aborted)),
-            Passage::Stopped => Some(Ending::Final(Class::NotSent, Reason::LaunchStopped)),
-            Passage::Over => Some(Ending::Final(Class::Expired, Reason::None)),
-            Passage::Return(why) => Some(Ending::Return(why)),
-            _ if is_stopping => Some(Ending::Return(WhyOpen::Shutdown)),
-            _ if lane.pool.is_paused(now) => Some(Ending::Return(WhyOpen::Quota)),
-            Passage::Shut if has_passed(shard.shut_since, patience) => Some(Ending::Return(WhyOpen::Held)),
-            Passage::Open
-                if has_passed(lane.unready_since, config.no_connection_within.as_nanos() as u64) =>
-            {
-                Some(Ending::Final(Class::NotSent, Reason::NoConnection))
-            }
-            _ => None,
-        };
         let was_shut = shard.shut_since.is_some();
         let is_shut = passage != Passage::Open;
         if ending.is_some() || (is_shut && !was_shut) {
@@ -170,29 +174,42 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let was_tokenless = lane.tokenless_since.is_some();
         lane.tokenless_since = is_tokenless.then(|| lane.tokenless_since.unwrap_or(now));
         lane.has_news |= was_tokenless && !is_tokenless;
-        let token_within = self.shared.config.token_within.as_nanos() as u64;
-        if lane.tokenless_since.is_some_and(|since| now >= since + token_within) {
+        let is_pool_unready = is_unready && lane.pool.ready() == 0;
+        lane.pool_unready_since = is_pool_unready.then(|| lane.pool_unready_since.unwrap_or(now));
+        if !lane.is_closed && lane.pool.is_closing.load(Ordering::Acquire) {
+            lane.is_closed = true;
+            self.errands.extend(lane.links.iter().map(|connection| Errand::Drain(*connection)));
+        }
+        if self.is_over(self.lanes[lane_at].tokenless_since, self.shared.config.token_within, now) {
             self.stop_for_want_of_token(lane_at as u32, now);
         }
         self.sweep_queue(lane_at, now);
     }
 
+    fn is_over(&self, since: Option<Nanos>, within: Duration, now: Nanos) -> bool {
+        since.is_some_and(|since| now >= since + within.as_nanos() as u64)
+    }
+
     /// The token was refused, or never came, and no new one can be had.
     fn stop_for_want_of_token(&mut self, lane_at: u32, now: Nanos) {
-        let reason = match self.lanes[lane_at as usize].pool.platform {
-            model::Platform::Apns => Reason::ExpiredProviderToken,
-            model::Platform::Fcm => Reason::Unauthenticated,
-        };
-        let stop = LaunchStop { fault: Fault::Credentials, reason };
         let of_lane = |slot: &u16| {
             self.shards[usize::from(*slot)]
                 .as_ref()
                 .is_some_and(|shard| shard.lane == lane_at && !shard.is_ending())
         };
         let slots: Vec<u16> = (0..self.shards.len() as u16).filter(of_lane).collect();
+        let stop = self.want_of_token(lane_at);
         for slot in slots {
             self.stop_launch(slot, lane_at, stop, now);
         }
+    }
+
+    fn want_of_token(&self, lane_at: u32) -> LaunchStop {
+        let reason = match self.lanes[lane_at as usize].pool.platform {
+            Platform::Apns => Reason::ExpiredProviderToken,
+            Platform::Fcm => Reason::Unauthenticated,
+        };
+        LaunchStop { fault: Fault::Credentials, reason }
     }
 
     /// Shards that no thread has taken up go back too when they may not be written, or cannot be.
@@ -201,54 +218,52 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         if lane.queue.is_empty() {
             return;
         }
-        let patience = self.shared.config.patience.as_nanos() as u64;
-        let no_connection_within = self.shared.config.no_connection_within.as_nanos() as u64;
-        let token_within = self.shared.config.token_within.as_nanos() as u64;
-        let is_stopping = self.stop_at.is_some();
-        let is_paused = lane.pool.is_paused(now);
-        let is_unready = lane
-            .pool
-            .shares
-            .iter()
-            .flatten()
-            .map(|share: &Share| share.ready.load(Ordering::Relaxed))
-            .sum::<u32>()
-            == 0;
-        let is_tokenless = !lane.pool.tokens.is_usable();
-        let taken = lane.queue.take(|waiting| {
-            let passage = waiting.work.gate.passage(&waiting.work.lease_until, now);
-            let waited = |within: u64| now >= waiting.since + within;
-            match passage {
-                Passage::Open => {
-                    is_stopping
-                        || is_paused
-                        || (is_unready && waited(no_connection_within))
-                        || (is_tokenless && waited(token_within))
-                }
-                Passage::Shut => is_stopping || is_paused || waited(patience),
-                _ => true,
+        let taken = lane.queue.take(|waiting| self.ending_in_queue(lane, waiting, now).is_some());
+        for waiting in taken {
+            let ending = self.ending_in_queue(&self.lanes[lane_at], &waiting, now);
+            let is_stopped = ending == Some(STOPPED);
+            let slot = self.activate(waiting.work, lane_at as u32);
+            if is_stopped && !self.is_gate_stopped(slot) {
+                self.stop_launch(slot, lane_at as u32, self.want_of_token(lane_at as u32), now);
             }
-        });
-        for work in taken {
-            self.turn_back(work, lane_at as u32, now);
+            // What it was taken out for cannot have passed at the same moment; handing back is never wrong.
+            self.end_writing(slot, ending.unwrap_or(Ending::Return(WhyOpen::Held)));
         }
     }
 
-    /// A shard ends without any request.
-    fn turn_back(&mut self, work: Work<K>, lane_at: u32, now: Nanos) {
-        let lane = &self.lanes[lane_at as usize];
-        let ending = match work.gate.passage(&work.lease_until, now) {
+    fn is_gate_stopped(&self, slot: u16) -> bool {
+        let shard = self.shards[usize::from(slot)].as_ref();
+        shard.is_some_and(|shard| shard.work.gate.is_stopped())
+    }
+
+    /// Whether a shard that waits in the queue goes back, and how.
+    fn ending_in_queue(&self, lane: &Lane<K>, waiting: &Waiting<K>, now: Nanos) -> Option<Ending> {
+        let config = &self.shared.config;
+        let passage = waiting.work.gate.passage(&waiting.work.lease_until, now);
+        let ending = self.ending_by(passage, lane, now);
+        ending.or_else(|| match passage {
+            Passage::Shut => {
+                let is_over = self.is_over(Some(waiting.since), config.patience, now);
+                is_over.then_some(Ending::Return(WhyOpen::Held))
+            }
+            _ if self.is_over(lane.pool_unready_since, config.no_connection_within, now) => {
+                Some(Ending::Final(Class::NotSent, Reason::NoConnection))
+            }
+            _ => self.is_over(lane.tokenless_since, config.token_within, now).then_some(STOPPED),
+        })
+    }
+
+    /// What ends a shard's writing for good, wherever it is.
+    fn ending_by(&self, passage: Passage, lane: &Lane<K>, now: Nanos) -> Option<Ending> {
+        Some(match passage {
             Passage::Aborted => Ending::Final(Class::NotSent, Reason::Aborted),
-            Passage::Stopped => Ending::Final(Class::NotSent, Reason::LaunchStopped),
+            Passage::Stopped => STOPPED,
             Passage::Over => Ending::Final(Class::Expired, Reason::None),
             Passage::Return(why) => Ending::Return(why),
-            _ if self.stop_at.is_some() => Ending::Return(WhyOpen::Shutdown),
+            _ if self.stop_at.is_some() || lane.is_closed => Ending::Return(WhyOpen::Shutdown),
             _ if lane.pool.is_paused(now) => Ending::Return(WhyOpen::Quota),
-            Passage::Shut => Ending::Return(WhyOpen::Held),
-            Passage::Open => Ending::Final(Class::NotSent, Reason::NoConnection),
-        };
-        let slot = self.activate(work, lane_at);
-        self.end_writing(slot, ending);
+            _ => return None,
+        })
     }
 
     /// An idle connection is kept by a PING, one that is not warm yet tried again.

@@ -117,6 +117,22 @@ fn a_refused_token_is_renewed_but_not_before_it_is_twenty_minutes_old() {
 }
 
 #[test]
+fn a_provider_that_finds_tokens_come_too_often_gets_the_older_one_back() {
+    let (mint, cell) = cell();
+    keep(&cell, minutes(0), false);
+    let first = cell.current().unwrap().1;
+    keep(&cell, minutes(41), false);
+    cell.keep_older(1, minutes(42));
+    assert_ne!(cell.current().unwrap().1, first, "said of a token that is gone already");
+    cell.keep_older(2, minutes(42));
+    assert_eq!(cell.current(), Some((3, first)));
+    keep(&cell, minutes(61), true);
+    assert_eq!(mint.0.load(Ordering::Relaxed), 2, "none is minted for a while");
+    keep(&cell, minutes(62), true);
+    assert_eq!(mint.0.load(Ordering::Relaxed), 3);
+}
+
+#[test]
 fn one_renewal_serves_all_who_wait() {
     let (mint, cell) = cell();
     run((0..10).map(|_| cell.keep(minutes(0), false)));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::runtime::mix;
 use model::{Class, OnUnknown, Outcome, Platform, Reason};
 use provider_sim::Config;
 use provider_sim::config::{Goaway, Quota, Shares, StreamChange};
@@ -247,26 +248,46 @@ fn a_stream_limit_that_falls_to_one_and_rises_again_loses_nobody() {
     rig.compare(&accounts);
 }
 
+/// Faults that follow from a seed: each kind is there or not, at some share.
+fn seeded(platform: Platform, seed: u64) -> Config {
+    let draw = |kind: u64| mix(mix(seed).wrapping_add(kind));
+    let share =
+        |kind: u64, max: f64| if draw(kind) % 3 == 0 { 0.0 } else { max * (draw(kind) % 1_000) as f64 / 1e3 };
+    let (passing, lasting, odd) = match platform {
+        Platform::Apns => ("ServiceUnavailable", "BadDeviceToken", "IdleTimeout"),
+        Platform::Fcm => ("UNAVAILABLE", "SENDER_ID_MISMATCH", "INTERNAL"),
+    };
+    let mut config = Config::of(platform);
+    config.seed = seed;
+    config.latency.base = Duration::from_millis(draw(0) % 20);
+    config.latency.spread = config.latency.base / 2;
+    let faults = &mut config.faults;
+    faults.dead = share(1, 0.05);
+    faults.refused = share(2, 0.03);
+    faults.silent = share(3, 0.001);
+    faults.dropped_before = share(4, 0.0002);
+    faults.dropped_after = share(5, 0.0002);
+    faults.goaway.every = (draw(6) % 2 == 0).then_some(1_000 + draw(7) % 3_000);
+    let text =
+        format!("{passing}={},{lasting}={},{odd}={}", share(8, 0.02), share(9, 0.02), share(10, 0.002));
+    faults.shares = shares(&text);
+    config
+}
+
 #[test]
 fn everything_at_once_still_adds_up() {
-    let sim = apns(|sim| {
-        sim.faults.refused = 0.01;
-        sim.faults.silent = 0.0005;
-        sim.faults.dropped_before = 0.0002;
-        sim.faults.dropped_after = 0.0002;
-        sim.faults.goaway = Goaway { every: Some(2_000), ..Goaway::default() };
-        sim.faults.shares =
-            shares("BadDeviceToken=0.01,ServiceUnavailable=0.01,IdleTimeout=0.001,Shutdown=0.0005");
-        sim.latency.base = Duration::from_millis(10);
-        sim.latency.spread = Duration::from_millis(8);
-    });
-    let engine =
-        EngineConfig { threads: 2, answer_within: Duration::from_millis(800), ..EngineConfig::default() };
-    let rig = Rig::with(sim, pool_config(Platform::Apns, 8), engine);
-    let accounts = rig.send(30_000, 1_000);
-    assert_eq!(accounts.outcomes.len(), 30_000);
-    assert_eq!(accounts.open(), 0);
-    rig.compare(&accounts);
-    let not_resent = accounts.outcomes.values().filter(|outcome| **outcome == Outcome::ACCEPTED).count();
-    assert!(not_resent > 15_000, "{not_resent}");
+    for seed in 1..=6 {
+        let platform = Platform::ALL[seed as usize % 2];
+        let sim = seeded(platform, seed);
+        println!("seed {seed}: {:?}", sim.faults);
+        let answer_within = Duration::from_millis(800);
+        let engine =
+            EngineConfig { threads: 1 + seed as usize % 3, answer_within, ..EngineConfig::default() };
+        let rig = Rig::with(sim, pool_config(platform, 12), engine);
+        let accounts = rig.send(12_000, 500);
+        assert_eq!((accounts.outcomes.len(), accounts.open()), (12_000, 0));
+        rig.compare(&accounts);
+        let unmarked = accounts.outcomes.values().filter(|outcome| **outcome == Outcome::ACCEPTED).count();
+        assert!(unmarked > 4_000, "{unmarked}");
+    }
 }

@@ -45,6 +45,28 @@ fn an_abort_stops_what_has_not_left_and_says_what_had() {
 }
 
 #[test]
+fn nothing_starts_later_than_a_quarter_of_a_second_after_an_abort() {
+    // Connections that are always full, windows that hold bodies back, and two threads.
+    let mut config = slow();
+    config.limits.streams = 1_000;
+    config.limits.connection_window = 65_535;
+    let engine = EngineConfig { threads: 2, ..EngineConfig::default() };
+    let rig = Rig::with(config, pool_config(Platform::Apns, 6), engine);
+    let gate = rig.open_gate();
+    let shards = rig.submit(&gate, 200_000, 1_000, |_| {});
+    until_under_way(&rig);
+    gate.abort();
+    let aborted_at = rig.clock.monotonic();
+    rig.until(|_| rig.clock.monotonic().since(aborted_at) > Duration::from_millis(250));
+    let arrived = rig.simulator.stats().unwrap().requests;
+    let accounts = rig.wait(shards);
+    rig.compare(&accounts);
+    assert_eq!(rig.simulator.stats().unwrap().requests, arrived, "a request came after the abort");
+    assert!(accounts.count(Class::NotSent, Reason::Aborted) > 50_000);
+    assert_eq!(accounts.class(Class::Unknown), 0);
+}
+
+#[test]
 fn an_abort_of_one_launch_leaves_the_other_on_the_same_connections_alone() {
     let rig = slow_rig();
     let (one, other) = (rig.open_gate(), rig.open_gate());

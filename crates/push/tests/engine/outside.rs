@@ -39,12 +39,20 @@ impl Clock for RealClock {
     }
 }
 
+/// A runtime of its own, which ends with the last who may spawn.
 #[derive(Debug)]
-struct TokioSpawner(tokio::runtime::Runtime);
+struct TokioSpawner(Option<tokio::runtime::Runtime>);
 
 impl Spawner for TokioSpawner {
     fn spawn(&self, _name: &'static str, task: BoxFuture) {
-        drop(self.0.spawn(task));
+        drop(self.0.as_ref().unwrap().spawn(task));
+    }
+}
+
+impl Drop for TokioSpawner {
+    fn drop(&mut self) {
+        // The last may be a task of the runtime itself, which cannot wait for its own end.
+        self.0.take().unwrap().shutdown_background();
     }
 }
 
@@ -53,7 +61,7 @@ pub(crate) fn runtime() -> Runtime {
     Runtime {
         clock: Arc::new(RealClock::new()),
         randomness: Arc::new(SeededRandomness::new(7)),
-        spawner: Arc::new(TokioSpawner(tokio)),
+        spawner: Arc::new(TokioSpawner(Some(tokio))),
     }
 }
 

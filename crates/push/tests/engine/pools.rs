@@ -6,7 +6,7 @@ use model::runtime::SeededRandomness;
 use model::{Class, Platform, Reason};
 use provider_sim::Config;
 use provider_sim::config::Goaway;
-use push::{Endpoint, EngineConfig, PoolConfig, Rehearsal, Target};
+use push::{Endpoint, EngineConfig, LaunchGate, PoolConfig, PoolStatus, Rehearsal, Target, WhyOpen};
 
 use crate::rig::{APP, Rig, pool_config};
 
@@ -16,8 +16,10 @@ fn a_pool_opens_and_warms_its_connections_before_anything_is_sent() {
         let streams = if config.provider == Platform::Apns { 1 } else { 100 };
         let engine = EngineConfig { threads: 2, ..EngineConfig::default() };
         let rig = Rig::with(config.clone(), pool_config(config.provider, 5), engine);
-        let status = rig.until(|status| status.warm == 5 && status.streams_total == 5 * streams);
-        assert_eq!((status.wanted, status.connections, status.ready), (5, 5, 5));
+        // The counts are read one after the other, so all of them are waited for.
+        let is_open = |status: &PoolStatus| (status.connections, status.ready, status.warm) == (5, 5, 5);
+        let status = rig.until(|status| is_open(status) && status.streams_total == 5 * streams);
+        assert_eq!(status.wanted, 5);
         assert!(status.has_token);
         assert_eq!(rig.simulator.report().unwrap().received, 0);
     }
@@ -97,7 +99,7 @@ fn a_pool_takes_no_more_devices_than_it_should() {
     let pool = PoolConfig { devices_max: 1_500, ..pool_config(Platform::Apns, 1) };
     let rig = Rig::with(Config::apns(), pool, EngineConfig::default());
     // Without permission nothing leaves, so the pool stays as full as it is.
-    let gate = push::LaunchGate::new(rig.clock.monotonic() + Duration::from_secs(600));
+    let gate = LaunchGate::new(rig.clock.monotonic() + Duration::from_secs(600));
     rig.engine.submit(rig.shard(&gate, 0, 1_000)).unwrap();
     assert_eq!(rig.pool.free_devices(), 500);
     let refused = rig.engine.submit(rig.shard(&gate, 1_000, 1_000)).unwrap_err();
@@ -105,4 +107,30 @@ fn a_pool_takes_no_more_devices_than_it_should() {
     gate.permit(rig.clock.monotonic() + Duration::from_secs(600));
     assert_eq!(rig.wait(1).accepted(), 1_000);
     assert_eq!(rig.pool.free_devices(), 1_500);
+}
+
+#[test]
+fn a_closed_pool_gives_its_shards_back_and_ends_its_connections() {
+    let rig = Rig::new(Config::apns(), 2);
+    rig.until(|status| status.warm == 2);
+    let gate = LaunchGate::new(rig.clock.monotonic() + Duration::from_secs(600));
+    rig.engine.submit(rig.shard(&gate, 0, 1_000)).unwrap();
+    rig.engine.close(&rig.pool);
+    let accounts = rig.wait(1);
+    assert!(accounts.shards[0].is_untouched());
+    assert_eq!(accounts.shards[0].why_open, Some(WhyOpen::Shutdown));
+    rig.until(|status| status.connections + status.draining == 0);
+    assert!(rig.engine.submit(rig.shard(&rig.open_gate(), 0, 1)).is_err());
+    assert_eq!(rig.simulator.stats().unwrap().connections.open, 0);
+}
+
+#[test]
+fn tiny_windows_and_frames_lose_nobody() {
+    let mut config = Config::apns();
+    config.limits.stream_window = 100;
+    config.limits.connection_window = 65_535;
+    let rig = Rig::new(config, 2);
+    let accounts = rig.send(5_000, 500);
+    assert_eq!((accounts.accepted(), accounts.resent()), (5_000, 0));
+    rig.compare(&accounts);
 }

@@ -1,11 +1,13 @@
 //! Roles that die midway, calls that fail: the launch finishes, and whoever may have received twice is marked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use backend::Backend;
 use backend::fault::{self, Shares};
 use model::{Class, OnUnknown, Platform, Policy, Reason};
 
-use crate::stage::{Play, Stage};
+use crate::stage::{Play, Role, Stage};
 
 /// A launch that takes a second or two, so that there is a middle.
 fn slow() -> Play {
@@ -89,36 +91,65 @@ async fn a_worker_that_is_asked_to_stop_gives_back_what_it_has_not_sent() {
     assert_eq!(account.report.shards_recorded, launch.shards);
 }
 
+/// Made in every call of the backend, whoever makes it.
+const FAULTS: Shares = Shares {
+    transient: 0.05,
+    request_lost: 0.03,
+    answer_lost: 0.05,
+    partial: 0.05,
+    broken: 0.01,
+    delay: 0.1,
+    delay_max: Duration::from_millis(30),
+    duplicate: 0.1,
+    reorder: 0.1,
+};
+
+/// A stage whose backend will fail, with two dispatchers and two workers that are ready.
+async fn failing(play: Play) -> (Stage, Backend, [Role; 4]) {
+    println!("FANFARE_SEED={}", play.seed);
+    let seed = play.seed;
+    let stage = Stage::new(play).await;
+    let (backend, faults) = fault::wrap(stage.backend.clone(), Arc::clone(&stage.runtime.clock), seed);
+    let dispatcher = |name: &str| {
+        let config = dispatcher::Config { fcm_quota: None, ..dispatcher::Config::new(name) };
+        stage.dispatcher_on(backend.clone(), config)
+    };
+    let worker = |name: &str| stage.worker_on(backend.clone(), worker::Config::new(name, "test"));
+    let roles = [dispatcher("d1"), dispatcher("d2"), worker("w1"), worker("w2")];
+    stage.ready(&roles[2]).await;
+    stage.ready(&roles[3]).await;
+    faults.set_all(FAULTS);
+    (stage, backend, roles)
+}
+
+fn seed() -> u64 {
+    std::env::var("FANFARE_SEED").map_or(11, |seed| seed.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_the_backend_does_nobody_is_lost_and_nobody_gets_two_unmarked() {
-    let seed = std::env::var("FANFARE_SEED").map_or(11, |seed| seed.parse().unwrap());
-    println!("FANFARE_SEED={seed}");
-    let stage = Stage::new(Play { seed, ..Play::default() }).await;
-    let clock = std::sync::Arc::clone(&stage.runtime.clock);
-    let (backend, faults) = fault::wrap(stage.backend.clone(), clock, seed);
-    let config = dispatcher::Config { fcm_quota: None, ..dispatcher::Config::new("d1") };
-    let _roles = [
-        stage.dispatcher_on(backend.clone(), dispatcher::Config { name: "d2".into(), ..config.clone() }),
-        stage.dispatcher_on(backend.clone(), config),
-    ];
-    let workers =
-        ["w1", "w2"].map(|name| stage.worker_on(backend.clone(), worker::Config::new(name, "test")));
-    stage.ready(&workers[0]).await;
-    stage.ready(&workers[1]).await;
-    faults.set_all(Shares {
-        transient: 0.05,
-        request_lost: 0.03,
-        answer_lost: 0.05,
-        partial: 0.05,
-        broken: 0.01,
-        delay: 0.1,
-        delay_max: Duration::from_millis(30),
-        duplicate: 0.1,
-        reorder: 0.1,
-    });
+    let (stage, _backend, _roles) = failing(Play { seed: seed(), ..Play::default() }).await;
     let launch = stage.press().await;
     stage.finished(&launch).await;
-    assert!(!faults.made().is_empty());
+    assert_eq!(stage.account(&launch).await.accepted(), 4_500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_dies_while_the_backend_and_the_providers_fail_the_accounts_agree() {
+    let mut play = Play { seed: seed(), ..slow() };
+    for config in [&mut play.apns, &mut play.fcm] {
+        config.faults.dead = 0.02;
+        config.faults.refused = 0.01;
+        config.faults.dropped_after = 0.002;
+        config.faults.dropped_before = 0.002;
+    }
+    let (stage, backend, [d1, _d2, w1, _w2]) = failing(play).await;
+    let launch = stage.press().await;
+    midway(&stage).await;
+    d1.kill().await;
+    w1.kill().await;
+    let _w3 = stage.worker_on(backend, worker::Config::new("w3", "test"));
+    stage.finished(&launch).await;
     let account = stage.account(&launch).await;
-    assert_eq!(account.accepted(), 4_500);
+    assert!(account.accepted() > 4_000, "{:?}", account.report.counts);
 }

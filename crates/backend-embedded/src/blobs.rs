@@ -7,13 +7,18 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use backend::blobs::{NAME_BYTES_MAX, NAME_PARTS_MAX, Stored};
 use backend::{Blobs, Result};
+use model::Timestamp;
 
 use crate::error::{Error, invalid, of_file};
 use crate::files::{Temporary, make_folder, private};
+
+/// How long a file may be on its way.
+const STAGED_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// The blobs in a folder.
 pub(crate) struct Files {
@@ -31,7 +36,7 @@ struct Folders {
 
 impl Files {
     /// Opens the blobs below `folder`, or in a temporary folder that is removed at the end.
-    pub(crate) fn open(folder: Option<&Path>) -> std::result::Result<Self, Error> {
+    pub(crate) fn open(folder: Option<&Path>, now: Timestamp) -> std::result::Result<Self, Error> {
         let temporary = match folder {
             Some(_) => None,
             None => Some(Temporary::make()?),
@@ -40,6 +45,7 @@ impl Files {
         let (blobs, staging) = (root.join("blobs"), root.join("staging"));
         make_folder(&blobs)?;
         make_folder(&staging)?;
+        sweep(&staging, now);
         let place = Arc::new(Folders { blobs, staging, _temporary: temporary });
         Ok(Self { place, is_inline: folder.is_none() })
     }
@@ -164,6 +170,18 @@ impl Folders {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         self.staging.join(format!("put-{}-{number}", std::process::id()))
     }
+}
+
+/// Removes what killed processes left in staging a day ago or longer.
+fn sweep(staging: &Path, now: Timestamp) {
+    let is_old = |entry: &fs::DirEntry| {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let modified = modified.ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        modified.is_some_and(|since| Timestamp(since.as_micros() as u64) + STAGED_MAX < now)
+    };
+    // What cannot be removed is tried again at the next start.
+    let entries = fs::read_dir(staging).into_iter().flatten().filter_map(io::Result::ok);
+    entries.filter(is_old).for_each(|entry| drop(fs::remove_file(entry.path())));
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {

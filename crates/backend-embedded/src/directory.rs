@@ -101,3 +101,6 @@ impl Directory for Users {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

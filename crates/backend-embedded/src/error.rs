@@ -55,7 +55,10 @@ impl Error {
     }
 
     pub(crate) fn database(path: &Path) -> impl Fn(rusqlite::Error) -> Self {
-        move |source| Self::Database { path: path.to_path_buf(), source }
+        move |source| match source.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::Foreign { path: path.to_path_buf() },
+            _ => Self::Database { path: path.to_path_buf(), source },
+        }
     }
 }
 
@@ -118,4 +121,36 @@ pub(crate) fn of_file(operation: &'static str, path: &Path) -> impl FnOnce(io::E
 /// A call that breaks the seam's rules.
 pub(crate) fn invalid(operation: &'static str, message: impl Into<String>) -> backend::Error {
     backend::Error::new(ErrorKind::Invalid, operation, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sqlite(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn each_error_of_sqlite_says_what_a_caller_can_do() {
+        for (code, kind, hint) in [
+            (rusqlite::ffi::SQLITE_BUSY, ErrorKind::Transient, "another process holds the database"),
+            (rusqlite::ffi::SQLITE_FULL, ErrorKind::Storage, "no space left on the disk"),
+            (rusqlite::ffi::SQLITE_READONLY, ErrorKind::Storage, "no permission"),
+            (rusqlite::ffi::SQLITE_CORRUPT, ErrorKind::Storage, "the database is damaged"),
+            (rusqlite::ffi::SQLITE_IOERR, ErrorKind::Storage, "the database failed"),
+        ] {
+            let error = Failure::of_sqlite("/a/b.db", &sqlite(code)).error("store.get");
+            assert_eq!((error.kind, error.operation), (kind, "store.get"));
+            assert!(error.message.starts_with(&format!("/a/b.db: {hint}: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_failed_commit_is_a_lost_answer_unless_it_was_surely_rolled_back() {
+        let kind = |code| Failure::of_commit("", &sqlite(code)).error("").kind;
+        assert_eq!(kind(rusqlite::ffi::SQLITE_IOERR), ErrorKind::AnswerLost);
+        assert_eq!(kind(rusqlite::ffi::SQLITE_FULL), ErrorKind::Storage);
+        assert_eq!(kind(rusqlite::ffi::SQLITE_BUSY), ErrorKind::Transient);
+    }
 }

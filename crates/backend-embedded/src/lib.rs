@@ -73,7 +73,7 @@ pub fn open(place: &Place, runtime: &Runtime) -> Result<Embedded, Error> {
     let backend = Backend {
         store: Arc::new(store::Rows::new(Arc::clone(&database))),
         queues: Arc::new(queues::Messages::new(Arc::clone(&database), bells, runtime)),
-        blobs: Arc::new(blobs::Files::open(folder)?),
+        blobs: Arc::new(blobs::Files::open(folder, runtime.clock.now())?),
         directory: users.clone(),
     };
     Ok(Embedded { backend, database, users })

@@ -48,17 +48,14 @@ const TABLES: &str = "
 
 /// Checks that the database is ours and of this version; makes the tables when it is new.
 pub(crate) fn check_or_make(connection: &Connection, path: &Path) -> Result<(), Error> {
-    let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => Error::Foreign { path: path.to_path_buf() },
-        _ => Error::database(path)(error),
-    };
+    let failed = Error::database(path);
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let application = number("application_id").map_err(failed)?;
-    let found = number("user_version").map_err(failed)?;
+    let application = number("application_id").map_err(&failed)?;
+    let found = number("user_version").map_err(&failed)?;
     let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(&failed)?;
     if (application, found, tables) == (0, 0, 0) {
-        return make(connection).map_err(failed);
+        return make(connection).map_err(&failed);
     }
     if application != APPLICATION {
         return Err(Error::Foreign { path: path.to_path_buf() });

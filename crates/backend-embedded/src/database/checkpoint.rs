@@ -66,7 +66,7 @@ fn checkpoint_all(name: &str, connection: &Connection, requests: &Receiver<Load>
     }
 }
 
-fn checkpoint(connection: &Connection, load: Load) -> rusqlite::Result<()> {
+pub(super) fn checkpoint(connection: &Connection, load: Load) -> rusqlite::Result<()> {
     if pages(connection, "NOOP")? >= load.pages_max() {
         pages(connection, "PASSIVE")?;
     }
@@ -74,7 +74,7 @@ fn checkpoint(connection: &Connection, load: Load) -> rusqlite::Result<()> {
 }
 
 /// Runs a checkpoint; pages that wait in the log after it.
-fn pages(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
+pub(super) fn pages(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
     let pragma = format!("PRAGMA wal_checkpoint({mode})");
     connection.prepare_cached(&pragma)?.query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
 }

@@ -22,7 +22,7 @@ pub(super) fn compact(shared: &Shared) {
     }
 }
 
-fn compact_from(shared: &Shared, waste_bytes_min: u64) -> Result<(), Failure> {
+pub(super) fn compact_from(shared: &Shared, waste_bytes_min: u64) -> Result<(), Failure> {
     let _turn = shared.begin()?;
     let before = shared.state();
     let (waste, bytes) = (before.totals.waste, before.end - HEAD_BYTES);

@@ -83,10 +83,15 @@ impl Log {
             Err(error) => return Err(failed()(error)),
         };
         let mut name = [0; NAME.len()];
-        match file.metadata().map_err(failed())?.len() {
+        let log_bytes = file.metadata().map_err(failed())?.len();
+        match log_bytes {
             0 => return Self::make(path).map_err(failed()),
             bytes if bytes < HEAD_BYTES => return Err(Error::Foreign { path: path.to_path_buf() }),
             _ => file.read_exact_at(&mut name, 0).map_err(failed())?,
+        }
+        if name == [0; NAME.len()] && log_bytes == HEAD_BYTES {
+            // Power failed while it was made.
+            return Self::make(path).map_err(failed());
         }
         if name == *NAME {
             return Ok(Self { path: path.to_path_buf(), bytes: Bytes::File(file) });

@@ -1,9 +1,12 @@
 //! The contract in memory and in a folder, and what only a folder can show.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+mod crash;
+mod dropped;
 mod fault;
 mod reopen;
 mod support;
+mod twins;
 
 mod memory {
     backend::contract_tests!(crate::support::memory);
@@ -15,4 +18,8 @@ mod folder {
 
 mod without_faults {
     backend::contract_tests!(crate::support::without_faults);
+}
+
+mod two_on_one_folder {
+    backend::contract_tests!(crate::twins::twins);
 }

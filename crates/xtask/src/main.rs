@@ -69,7 +69,7 @@ fn check(steps: &mut Steps) -> Result<()> {
     steps.cargo("lints", &clippy)?;
     steps.cargo_with(
         "documentation",
-        &["doc", "--workspace", "--no-deps", "--release", "--document-private-items"],
+        &["doc", "--workspace", "--no-deps", "--release"],
         &[("RUSTDOCFLAGS", "-D warnings")],
     )
 }

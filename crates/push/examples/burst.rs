@@ -101,7 +101,9 @@ fn measure() {
     let (sender, done) = channel();
     let sender = std::sync::Mutex::new(sender);
     let listener = move |shard: ShardDone| sender.lock().unwrap().send(shard).unwrap();
-    let config = EngineConfig { threads: number("threads", 1) as usize, ..EngineConfig::default() };
+    let mut config = EngineConfig { threads: number("threads", 1) as usize, ..EngineConfig::default() };
+    config.driver.round_at_least = Duration::from_micros(number("round_us", 0));
+    config.driver.write_bytes = number("write_bytes", config.driver.write_bytes as u64) as usize;
     let engine = Engine::start(config, Outside::new(runtime), listener).unwrap();
     let pool = open(&engine, &ready, &*randomness);
     let connections = number("connections", 8) as u32;

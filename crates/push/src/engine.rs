@@ -58,7 +58,7 @@ impl Default for EngineConfig {
             threads: 1,
             answer_within: Duration::from_secs(30),
             no_connection_within: Duration::from_secs(10),
-            token_within: Duration::from_secs(10),
+            token_within: Duration::from_secs(15),
             patience: Duration::from_secs(1),
             driver: DriverConfig::default(),
             connection: ConnectionConfig::default(),

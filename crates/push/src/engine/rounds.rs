@@ -91,14 +91,14 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     ) {
         let lane_at = pool.0 as usize * CLASSES + class;
         let Some(lane) = self.lanes.get_mut(lane_at) else { return };
+        if lane.is_closed {
+            return give_up(lane, &ConnectionError::Local);
+        }
         let transport = Tls::connect(address, lane.pool.server_name.clone(), Arc::clone(&lane.pool.tls));
         let transport = match transport {
             Ok(transport) => transport,
             Err(error) => return give_up(lane, &error),
         };
-        if lane.is_closed {
-            return give_up(lane, &ConnectionError::Local);
-        }
         let config = ConnectionConfig {
             streams_max: lane.pool.config.streams_max,
             header_table_bytes: lane.pool.config.header_table_bytes,

@@ -2,6 +2,7 @@
 //! back, `rounds` what happens in between.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use burst_h2::driver::{ConnectionEvent, ConnectionRef, Control, Starter, Tls, Traffic, Wake};
 use burst_h2::{ConnectionConfig, End, Nanos, Request, Template};
@@ -122,10 +123,13 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             if launch.is_some() && launch != next {
                 return;
             }
-            launch = next;
-            if !self.walk(connection, slot, starter, now) {
+            let open = starter.open();
+            let is_through = self.walk(connection, slot, starter, now);
+            if !is_through {
                 return;
             }
+            // Keys that cannot be sent put nothing into the connection.
+            launch = if starter.open() > open { next } else { launch };
         }
     }
 
@@ -251,11 +255,14 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                 self.lanes[lane_at as usize].again.push_back(again);
                 continue;
             }
-            if self.start_again(connection, again.tag, starter, now) == Start::Full {
-                self.lanes[lane_at as usize].again.push_front(again);
-                break;
+            match self.start_again(connection, again.tag, starter, now) {
+                Start::Started => launch = next,
+                Start::Unusable => {}
+                Start::Full => {
+                    self.lanes[lane_at as usize].again.push_front(again);
+                    break;
+                }
             }
-            launch = next;
         }
         launch
     }
@@ -304,7 +311,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         if starter.start(&request).is_ok() {
             link.warm_up_at = now + WARM_UP_EVERY;
             link.used_at = now;
-            lane.pool.warm_up_requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            lane.pool.warm_up_requests.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -315,7 +322,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         self.active -= 1;
         let lane = &self.lanes[shard.lane as usize];
         let devices = shard.work.keys.len();
-        lane.pool.devices.fetch_sub(devices, std::sync::atomic::Ordering::Relaxed);
+        lane.pool.devices.fetch_sub(devices, Ordering::Relaxed);
         self.shared.listener.done(shard.into_done());
     }
 
@@ -323,7 +330,8 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     pub(super) fn finish(&mut self) {
         for lane_at in 0..self.lanes.len() {
             while let Some(work) = self.lanes[lane_at].queue.pop() {
-                self.activate(work, lane_at as u32);
+                let slot = self.activate(work, lane_at as u32);
+                self.end_writing(slot, Ending::Return(WhyOpen::Shutdown));
             }
         }
         for slot in 0..self.shards.len() as u16 {

@@ -6,6 +6,8 @@ use push::EngineConfig;
 
 use crate::rig::{Rig, pool_config};
 
+const HOUR: std::time::Duration = std::time::Duration::from_secs(3_600);
+
 #[test]
 fn apns_accepts_every_device_once_though_connections_start_with_one_stream() {
     let rig = Rig::new(Config::apns(), 4);
@@ -77,4 +79,19 @@ fn a_device_taken_over_is_marked_whatever_becomes_of_it() {
     let shards = rig.submit(&rig.open_gate(), 1_000, 500, |shard| shard.is_taken_over = true);
     let accounts = rig.wait(shards);
     assert_eq!((accounts.accepted(), accounts.resent()), (1_000, 1_000));
+}
+
+#[test]
+fn a_shard_that_cannot_be_sent_does_not_hold_up_another_launch() {
+    let rig = Rig::new(Config::apns(), 1);
+    rig.until(|status| status.warm == 1);
+    let (held, open) = (push::LaunchGate::new(rig.clock.monotonic() + HOUR), rig.open_gate());
+    // Neither leaves before both are there.
+    let mut unusable = rig.shard(&held, 0, 100);
+    unusable.keys = crate::outside::MadeUp { platform: Platform::Fcm, ..unusable.keys };
+    rig.engine.submit(unusable).unwrap();
+    held.permit(rig.clock.monotonic() + HOUR);
+    rig.engine.submit(rig.shard(&open, 100, 100)).unwrap();
+    let accounts = rig.wait(2);
+    assert_eq!((accounts.accepted(), accounts.count(Class::NotSent, Reason::UnusableKey)), (100, 100));
 }

@@ -1,5 +1,6 @@
 //! Measures import and resolving on an embedded installation in a temporary folder:
-//! `cargo run --release -p audience --example measure -- 6000000`.
+//! `cargo run --release -p audience --example measure -- 6000000`; a second number
+//! is that of look-ups at once.
 #![allow(clippy::disallowed_methods, reason = "a driver: the real clock and real tasks")]
 
 use std::fmt::Write as _;
@@ -45,6 +46,7 @@ type Fault = Box<dyn std::error::Error>;
 #[tokio::main]
 async fn main() -> Result<(), Fault> {
     let devices: u64 = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
+    let look_ups = std::env::args().nth(2).map_or(Ok(Config::default().look_ups), |text| text.parse())?;
     let folder = tempfile::tempdir()?;
     let real = Arc::new(Real(Instant::now()));
     let randomness = Arc::new(SeededRandomness::new(1));
@@ -52,7 +54,12 @@ async fn main() -> Result<(), Fault> {
     let embedded = backend_embedded::open(&Place::Folder(folder.path().to_owned()), &runtime)?;
     let backend = embedded.backend.clone();
     let shutdown = CancellationToken::new();
-    tokio::spawn(audience::run(backend.clone(), runtime, Config::default(), shutdown.clone()));
+    tokio::spawn(audience::run(
+        backend.clone(),
+        runtime,
+        Config { look_ups, ..Config::default() },
+        shutdown.clone(),
+    ));
     let file = folder.path().join("devices.csv");
     for (name, bad) in [("check only", true), ("import, shuffled", false), ("import again", false)] {
         write_devices(&file, devices, bad)?;

@@ -13,8 +13,10 @@ pub struct Config {
     pub line_bytes_max: usize,
     /// Devices of one call that imports.
     pub import_devices: usize,
-    /// Users of one call that resolves.
+    /// Users that are looked up while the devices of as many are packed.
     pub resolve_users: usize,
+    /// Calls at once that look users up.
+    pub look_ups: usize,
     /// How often progress is stored.
     pub progress_every: Duration,
     /// How long one call waits for messages.
@@ -36,7 +38,8 @@ impl Default for Config {
             sort_bytes_max: 256 << 20,
             line_bytes_max: 64 << 10,
             import_devices: 20_000,
-            resolve_users: 8_192,
+            resolve_users: 16_384,
+            look_ups: 2,
             progress_every: Duration::from_secs(1),
             receive_wait: Duration::from_secs(1),
             retry_after: Duration::from_secs(5),

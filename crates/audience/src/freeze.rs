@@ -59,7 +59,7 @@ pub(crate) async fn freeze_users(
     let mut found = Vec::new();
     while !users.is_empty() {
         let packed = step(move || packing.pack_and_read(found, most));
-        let both = futures::future::join(look_up(work.desk, &users), packed);
+        let both = futures::future::join(look_up_all(work.desk, &users), packed);
         let (looked_up, packed) = work.during(both).await?;
         found = looked_up?;
         (packing, users) = packed?;
@@ -86,6 +86,14 @@ impl Packing {
         let users = self.sorted.next_batch(most).map_err(Error::io("read the sorted users"))?;
         Ok((self, users))
     }
+}
+
+/// The devices of each user, in the order of `users`; several calls at once, for looking up takes longest.
+async fn look_up_all(desk: &Desk, users: &[String]) -> Result<Vec<Vec<Device>>> {
+    let part = users.len().div_ceil(desk.config.look_ups.max(1));
+    let parts = users.chunks(part.max(1)).map(|users| look_up(desk, users));
+    let found = futures::future::try_join_all(parts).await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 async fn look_up(desk: &Desk, users: &[String]) -> Result<Vec<Vec<Device>>> {

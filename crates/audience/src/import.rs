@@ -76,7 +76,7 @@ impl Work<'_> {
 
     /// While one batch is stored the next is read.
     async fn import(&mut self, path: PathBuf, reading: Reading) -> std::result::Result<Count, Failure> {
-        let most = self.desk.config.import_devices;
+        let (most, directory) = (self.desk.config.import_devices, &self.desk.backend.directory);
         let first = move || {
             let mut rows = upload::open(&path, &reading)?;
             let devices = upload::next_devices(&mut rows, most)?;
@@ -91,7 +91,8 @@ impl Work<'_> {
                 Ok((rows, devices))
             });
             let done = imported.added + imported.changed + imported.unchanged;
-            let both = futures::future::join(store(self.desk, devices), next);
+            // A call that fails is not made again here: the whole import is, and what is known already changes nothing.
+            let both = futures::future::join(directory.import(devices), next);
             let (stored, next) = self.during(done, both).await?;
             add(&mut imported, stored?);
             (rows, devices) = next?;
@@ -161,17 +162,6 @@ impl Work<'_> {
             );
         }
         Ok(())
-    }
-}
-
-async fn store(desk: &Desk, devices: Vec<Device>) -> Result<Imported> {
-    let mut calls = 0;
-    loop {
-        // Importing again what was imported changes nothing.
-        match desk.backend.directory.import(devices.clone()).await {
-            Ok(imported) => return Ok(imported),
-            Err(error) => desk.pause_or_give_up(error.into(), &mut calls).await?,
-        }
     }
 }
 

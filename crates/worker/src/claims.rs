@@ -14,11 +14,11 @@ use push::{Refused, ShardWork, Side, WhyOpen};
 use report::{ShardRecord, Stage};
 use tracing::warn;
 
-use crate::Worker;
 use crate::held::{Held, Row};
 use crate::intake::{Candidate, Fate};
 use crate::judge::{self, Meeting};
 use crate::keys::ShardKeys;
+use crate::{News, Worker};
 
 /// A claim on its way into the store.
 struct Claiming<S> {
@@ -208,7 +208,7 @@ impl<S: Side> Worker<S> {
 
     /// A shard that never went through the engine takes the same way as those that did.
     fn hand_in(&self, done: push::ShardDone) {
-        if self.outbox.try_send(done).is_err() {
+        if self.outbox.try_send(News::Done(done)).is_err() {
             warn!("no room for a finished shard: its lease ends, and somebody takes it over");
         }
     }

@@ -1,7 +1,7 @@
 //! The launches a worker knows: what it needs of their rows, their gates, and what it counts of them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(crate) struct Active<S> {
     pub(crate) lanes: HashMap<(Platform, String), Lane<S>>,
     /// Shards claimed and not yet recorded.
     pub(crate) in_flight: AtomicU32,
+    /// This worker has stopped it for a fault.
+    pub(crate) is_stopped: AtomicBool,
     counted: Mutex<Counted>,
     messages: Mutex<HashMap<u32, Cached<S>>>,
     dead: Mutex<Vec<Dead>>,
@@ -231,6 +233,7 @@ impl<S: Side> Worker<S> {
             group_starts: manifest.group_starts(),
             lanes,
             in_flight: AtomicU32::new(0),
+            is_stopped: AtomicBool::new(false),
             counted: Mutex::new(counted),
             messages: Mutex::default(),
             dead: Mutex::default(),

@@ -27,7 +27,10 @@ use std::time::Duration;
 use backend::{Backend, Queue};
 use model::runtime::Runtime;
 use model::{Monotonic, Platform, Purpose, ShardSizes, Timestamp};
-use push::{Engine, EngineConfig, Listener, Outside, Pool, PoolConfig, Rehearsal, ShardDone, Side, Target};
+use push::{
+    Engine, EngineConfig, LaunchStop, Listener, Outside, Pool, PoolConfig, PoolId, Rehearsal, ShardDone,
+    Side, Target,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -93,14 +96,34 @@ pub async fn run<S: Side>(
 /// Shards that left the engine and are not yet recorded, at most: more than there is room for.
 const DONE_MAX: usize = 16_384;
 
-/// The way out of the engine. There is room for every shard that the worker may hold.
-struct Outbox(mpsc::Sender<ShardDone>);
+/// What the engine has to say.
+enum News {
+    /// A shard is finished.
+    Done(ShardDone),
+    /// A fault that every device would meet, met by a device of this shard.
+    Stopped(u64, LaunchStop),
+    /// The project's quota is used up for so long.
+    Paused(PoolId, Duration),
+}
+
+/// The way out of the engine. There is room for every shard that the worker may hold, and as much again.
+struct Outbox(mpsc::Sender<News>);
 
 impl Listener for Outbox {
     fn done(&self, shard: ShardDone) {
-        if self.0.try_send(shard).is_err() {
+        if self.0.try_send(News::Done(shard)).is_err() {
             error!("a finished shard is lost: its lease ends, and somebody takes it over");
         }
+    }
+
+    fn stopped(&self, shard: u64, stop: LaunchStop) {
+        // Should it not fit, the shard itself says so too.
+        let _ = self.0.try_send(News::Stopped(shard, stop));
+    }
+
+    fn paused(&self, pool: PoolId, pause: Duration) {
+        // The same.
+        let _ = self.0.try_send(News::Paused(pool, pause));
     }
 
     fn alarm(&self, alarm: push::Alarm) {
@@ -119,7 +142,7 @@ pub(crate) struct Worker<S: Side> {
     machine: Arc<dyn Machine>,
     engine: Engine<ShardKeys, Outbox>,
     pools: HashMap<(Platform, String), Pool<S>>,
-    outbox: mpsc::Sender<ShardDone>,
+    outbox: mpsc::Sender<News>,
     handle: Handle,
     launches: launches::Launches<S>,
     snapshots: snapshots::Snapshots,
@@ -134,7 +157,7 @@ const ROOM_MAX: usize = 4_096;
 const TRIES: usize = 5;
 
 impl<S: Side> Worker<S> {
-    async fn run(self: Arc<Self>, inbox: mpsc::Receiver<ShardDone>, shutdown: CancellationToken) {
+    async fn run(self: Arc<Self>, inbox: mpsc::Receiver<News>, shutdown: CancellationToken) {
         info!(worker = self.config.name, pools = self.pools.len(), "worker starts");
         let end = CancellationToken::new();
         let receiving = async {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use backend::rows::{launch, project};
@@ -10,7 +11,7 @@ use backend::store::{Expect, Written};
 use backend::{Key, Row};
 use model::launch::{Control, Stop};
 use model::{Platform, Timestamp};
-use push::{Fault, LaunchStop, Side};
+use push::{Fault, LaunchStop, PoolId, Side};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -76,6 +77,21 @@ impl<S: Side> Worker<S> {
         Ok(())
     }
 
+    /// Stops the launch of a shard at once, before its last answers are in.
+    pub(crate) async fn stop_launch_of(&self, shard: u64, stop: LaunchStop) {
+        if let Some(held) = self.table.get(shard) {
+            self.stop_launch(&held.active, stop).await;
+        }
+    }
+
+    /// Pauses the project of a pool at once.
+    pub(crate) async fn pause_project_of(&self, pool: PoolId, pause: Duration) {
+        let project = self.pools.iter().find(|(_, known)| known.id() == pool);
+        if let Some(((platform, app), _)) = project {
+            self.pause_project(*platform, app, pause).await;
+        }
+    }
+
     /// Stops a launch that every device would refuse.
     pub(crate) async fn stop_launch(&self, active: &Active<S>, stop: LaunchStop) {
         let whose = match stop.fault {
@@ -87,11 +103,16 @@ impl<S: Side> Worker<S> {
 
     /// Stops a launch that cannot be sent by anybody.
     pub(crate) async fn stop_because(&self, active: &Active<S>, why: String) {
+        // Every shard that is left says the same.
+        if active.is_stopped.swap(true, Ordering::Relaxed) {
+            return;
+        }
         error!(launch = %active.id(), why, "launch is stopped");
         active.lanes.values().for_each(|lane| lane.gate.stop());
         let stop = Stop { at: self.now(), by: SERVICE.into(), why };
         let aborted = self.retried(|| launch::abort(&*self.backend.store, active.id(), stop.clone())).await;
         if let Err(failure) = aborted {
+            active.is_stopped.store(false, Ordering::Relaxed);
             error!(launch = %active.id(), error = &failure as &dyn std::error::Error, "abort is not stored");
         }
     }

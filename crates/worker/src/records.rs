@@ -7,16 +7,16 @@ use std::sync::atomic::Ordering;
 use backend::Queue;
 use backend::rows::shard::{self, ShardRow, StoredShard};
 use backend::store::{Expect, Written};
-use push::{ShardDone, Side};
+use push::Side;
 use report::Stage;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::Worker;
 use crate::done::Finished;
 use crate::intake::Fate;
 use crate::launches::{Active, lock};
+use crate::{News, Worker};
 
 /// A finished shard with the row that was last seen of it.
 struct Recording<S> {
@@ -50,7 +50,7 @@ impl<S: Side> Recording<S> {
 
 impl<S: Side> Worker<S> {
     /// Records what the engine gives back, until `end` and until nothing is left.
-    pub(crate) async fn keep_recording(&self, mut inbox: mpsc::Receiver<ShardDone>, end: &CancellationToken) {
+    pub(crate) async fn keep_recording(&self, mut inbox: mpsc::Receiver<News>, end: &CancellationToken) {
         let mut batch = Vec::with_capacity(self.config.records_max);
         loop {
             tokio::select! {
@@ -65,8 +65,12 @@ impl<S: Side> Worker<S> {
                 batch.extend(std::iter::from_fn(|| inbox.try_recv().ok()).take(room));
             }
             let mut recordings = Vec::with_capacity(batch.len());
-            for done in batch.drain(..) {
-                recordings.extend(self.finish(done).await.map(Recording::new));
+            for news in batch.drain(..) {
+                match news {
+                    News::Done(done) => recordings.extend(self.finish(done).await.map(Recording::new)),
+                    News::Stopped(shard, stop) => self.stop_launch_of(shard, stop).await,
+                    News::Paused(pool, pause) => self.pause_project_of(pool, pause).await,
+                }
             }
             self.record(recordings, end).await;
         }

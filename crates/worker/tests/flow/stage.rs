@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, SkippingClock};
 
 /// Nothing in a test takes this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(crate) const APP: &str = "org.example.app";

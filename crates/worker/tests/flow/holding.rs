@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::launch::Control;
-use model::{Class, Platform, Reason};
-use provider_sim::config::Quota;
+use model::{Class, Platform, Policy, Reason};
+use provider_sim::config::{Quota, Shares};
 
 use crate::stage::{Play, Stage};
 
@@ -106,4 +106,37 @@ async fn a_provider_that_says_429_pauses_its_project_for_the_whole_fleet() {
     assert!(left < 1_500, "the pause came too late to show anything");
     stage.settled(Platform::Fcm, left).await;
     assert!(stage.finish(&launch).await.is_none(), "the rest waits");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_that_all_devices_share_stops_the_launch() {
+    let mut play = slow();
+    play.apns.faults.shares = Shares([(Reason::BadTopic, 1.0)].into());
+    let stage = Stage::new(play).await;
+    let _dispatcher = stage.dispatcher("d1");
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let launch = stage.press().await;
+    stage.finished(&launch).await;
+    let control =
+        backend::rows::launch::control(&*stage.backend.store, launch.id).await.unwrap().unwrap().body;
+    let stop = control.aborted.unwrap();
+    assert_eq!(stop.by, "service");
+    assert!(stop.why.contains("BadTopic"), "{}", stop.why);
+    let account = stage.account(&launch).await;
+    assert!(account.class(Class::NotSent) > 3_000, "{:?}", account.report.counts);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn past_its_time_nothing_more_leaves_and_the_rest_is_expired() {
+    let policy = Policy { time_to_live_s: 1, ..Policy::default() };
+    let stage = Stage::new(Play { policy, ..slow() }).await;
+    let _dispatcher = stage.dispatcher("d1");
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let launch = stage.press().await;
+    stage.finished(&launch).await;
+    let account = stage.account(&launch).await;
+    assert!(account.class(Class::Expired) > 0, "{:?}", account.report.counts);
+    assert_eq!(account.accepted() + account.class(Class::Expired), 4_500);
 }

@@ -47,6 +47,11 @@ pub struct PoolConfig {
     pub back_off_max: Duration,
     /// Whether a connection is warmed: APNs by a PING, FCM by a `validate_only` request, which counts against the quota.
     pub warms_up: bool,
+    /// APNs: raw tokens of devices that may get a background push which shows nothing, to authenticate a connection ahead.
+    /// Without them the first request of a connection does so, and the others wait a round trip for it.
+    pub canaries: Vec<Vec<u8>>,
+    /// Between two such pushes to one canary: Apple lets two or three an hour through.
+    pub canary_every: Duration,
     /// A connection without a request for this long gets a PING: Apple asks for about hourly.
     pub ping_after: Duration,
     /// When the token is renewed; `None`: as the provider asks.
@@ -71,6 +76,8 @@ impl PoolConfig {
             back_off_min: Duration::from_millis(250),
             back_off_max: Duration::from_secs(30),
             warms_up: true,
+            canaries: Vec::new(),
+            canary_every: Duration::from_secs(30 * 60),
             ping_after: Duration::from_secs(3_600),
             renewal: None,
         }
@@ -84,6 +91,8 @@ impl PoolConfig {
         bounds((1..=10_000).contains(&self.streams_max), "streams per connection", "1 to 10,000")?;
         bounds(self.devices_max >= 1, "devices in a pool", "at least 1")?;
         bounds(self.opening_max >= 1, "connections being opened", "at least 1")?;
+        let usable = |key: &Vec<u8>| (1..=apns::template::KEY_BYTES_MAX).contains(&key.len());
+        bounds(self.canaries.iter().all(usable), "bytes of a canary's token", "1 to 1,024")?;
         let waits = self.back_off_min.as_millis() >= 1 && self.back_off_max >= self.back_off_min;
         bounds(waits, "back-off", "at least a millisecond, and not above its maximum")
     }
@@ -110,13 +119,16 @@ pub struct PoolStatus {
     pub ready: u32,
     /// Of those, connections that have shown that they work: a PING or a request was answered.
     pub warm: u32,
+    /// Of those, connections on which a request was accepted. One of APNs that is not among them carries one request
+    /// until its first answer.
+    pub authenticated: u32,
     /// Requests that may be open at once on the ready ones, by the limits in force.
     pub streams_total: u32,
     /// Connections that finish their requests and take no more.
     pub draining: u32,
     /// Connections closed since the pool was opened, whatever the reason.
     pub closed: u64,
-    /// Requests sent to warm connections: FCM counts them against the quota.
+    /// Requests sent to warm connections, `validate_only` or to canaries: FCM counts them against the quota.
     pub warm_up_requests: u64,
     /// Devices submitted and not done.
     pub devices: u32,
@@ -145,6 +157,7 @@ pub(crate) struct Share {
     pub(crate) opening: AtomicU32,
     pub(crate) ready: AtomicU32,
     pub(crate) warm: AtomicU32,
+    pub(crate) authenticated: AtomicU32,
     pub(crate) draining: AtomicU32,
     pub(crate) streams: AtomicU32,
 }
@@ -156,6 +169,7 @@ pub(crate) struct Counts {
     pub(crate) opening: u32,
     pub(crate) ready: u32,
     pub(crate) warm: u32,
+    pub(crate) authenticated: u32,
     pub(crate) draining: u32,
     pub(crate) streams: u32,
 }
@@ -168,6 +182,7 @@ impl Share {
             (&self.opening, before.opening, after.opening),
             (&self.ready, before.ready, after.ready),
             (&self.warm, before.warm, after.warm),
+            (&self.authenticated, before.authenticated, after.authenticated),
             (&self.draining, before.draining, after.draining),
             (&self.streams, before.streams, after.streams),
         ];
@@ -203,6 +218,8 @@ pub(crate) struct PoolState {
     pub(crate) warm_up_requests: AtomicU64,
     /// Connections are neither opened nor replaced, shards go back.
     pub(crate) is_closing: AtomicBool,
+    /// Canaries and when each may be asked again.
+    canaries: Mutex<Vec<(Box<[u8]>, u64)>>,
     /// A connection is wanted.
     pub(crate) connection_wanted: Notify,
     /// A token is wanted.
@@ -226,6 +243,7 @@ impl PoolState {
                 Share { wanted, ..Share::default() }
             })
         });
+        let canaries = config.canaries.iter().map(|key| (key.clone().into(), 0)).collect();
         Self {
             id,
             key: target.key(),
@@ -246,6 +264,7 @@ impl PoolState {
             closed: AtomicU64::new(0),
             warm_up_requests: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),
+            canaries: Mutex::new(canaries),
             connection_wanted: Notify::new(),
             token_wanted: Notify::new(),
             last_error: Mutex::new(None),
@@ -264,6 +283,23 @@ impl PoolState {
 
     pub(crate) fn note_error(&self, error: impl ToString) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    }
+
+    /// A canary that may be asked at `now`, and its number. Who gets it has asked.
+    pub(crate) fn take_canary(&self, now: u64) -> Option<(u32, Box<[u8]>)> {
+        let every = self.config.canary_every.as_nanos() as u64;
+        let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, (key, next)) = canaries.iter_mut().enumerate().find(|(_, (_, next))| now >= *next)?;
+        *next = now.saturating_add(every);
+        Some((number as u32, key.clone()))
+    }
+
+    /// A canary whose token the provider does not know harms the connections that ask it: it is never asked again.
+    pub(crate) fn drop_canary(&self, number: u32) {
+        let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, next)) = canaries.get_mut(number as usize) {
+            *next = u64::MAX;
+        }
     }
 
     /// Closes it: its keepers end, its threads drain the connections.
@@ -296,6 +332,7 @@ impl PoolState {
             connections: load(|share| &share.alive),
             ready: load(|share| &share.ready),
             warm: load(|share| &share.warm),
+            authenticated: load(|share| &share.authenticated),
             streams_total: load(|share| &share.streams),
             draining: load(|share| &share.draining),
             closed: self.closed.load(Ordering::Relaxed),

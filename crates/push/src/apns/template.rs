@@ -2,7 +2,7 @@
 //! Source: Apple, "Sending notification requests to APNs", read in 2026.
 
 use burst_h2::Field;
-use message::ApnsMessage;
+use message::{ApnsMessage, CollapseId};
 use model::LaunchId;
 
 const PATH: &[u8] = b"/3/device/";
@@ -26,6 +26,12 @@ pub(crate) fn fields(authority: &str, topic: &str, message: &ApnsMessage) -> Vec
         Field::constant("apns-expiration", message.expiration_s.to_string()),
         Field::constant("apns-collapse-id", message.collapse_id.as_str()),
     ]
+}
+
+/// What canaries get: a push in the background that shows nothing and is not kept for later.
+pub(crate) fn canary() -> ApnsMessage {
+    let collapse_id = CollapseId::new("fanfare-warm-up").expect("15 visible characters are a collapse id");
+    ApnsMessage::canary(collapse_id, 0)
 }
 
 /// The bytes of one device's request that differ from another's. Owned by a sending thread and written over.

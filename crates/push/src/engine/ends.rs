@@ -12,7 +12,7 @@ use super::lane::{Again, Stage};
 use super::sender::{Errand, Sender};
 use super::tag::Tag;
 use crate::again::{self, Next};
-use crate::verdict::{Effect, Fault, Verdict};
+use crate::verdict::{Effect, Fault, KeyState, Verdict};
 use crate::work::{Keys, LaunchStop};
 use crate::{apns, fcm};
 
@@ -45,26 +45,29 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             if is_done {
                 self.report(tag.slot);
             }
-            self.note_warm(connection);
+            self.note_accepted(connection);
         } else {
             self.end_otherwise(connection, tag, end, now);
         }
     }
 
-    /// An accepted request has shown that the connection works.
+    /// An accepted request has shown that the connection works, and authenticated it.
     #[inline]
-    fn note_warm(&mut self, connection: ConnectionRef) {
-        if self.link(connection).is_some_and(|link| !link.is_warm) {
-            self.become_warm(connection);
+    fn note_accepted(&mut self, connection: ConnectionRef) {
+        if self.link(connection).is_some_and(|link| !link.is_authenticated) {
+            self.become_warm(connection, true);
         }
     }
 
     #[cold]
-    fn become_warm(&mut self, connection: ConnectionRef) {
+    fn become_warm(&mut self, connection: ConnectionRef, is_authenticated: bool) {
         let Self { links, lanes, .. } = self;
         let Some(Some(link)) = links.get_mut(connection.user as usize) else { return };
         let lane = &lanes[link.lane as usize];
-        link.change(lane.share(), |link| link.is_warm = true);
+        link.change(lane.share(), |link| {
+            link.is_warm = true;
+            link.is_authenticated |= is_authenticated;
+        });
         lane.pool.failures.store(0, Ordering::Relaxed);
     }
 
@@ -78,7 +81,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             self.take_effect(connection, lane_at, tag, verdict, now);
         }
         if tag.slot == Tag::WARM_UP {
-            return self.end_warm_up(connection, lane_at, verdict);
+            return self.end_warm_up(connection, lane_at, tag, verdict);
         }
         let Some(Some(shard)) = self.shards.get_mut(usize::from(tag.slot)) else { return };
         let next = match (&end.result, &verdict) {
@@ -207,15 +210,21 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         self.shared.listener.alarm(Alarm { pool: id, reason, stops });
     }
 
-    /// The answer to the request that warms a connection. A refusal of the key or of the message would be the canary's
-    /// fault, not the connection's: it works.
-    fn end_warm_up(&mut self, connection: ConnectionRef, lane_at: u32, verdict: Option<Verdict>) {
+    /// The answer to the request that warms a connection. A refusal of the canary's key is the canary's fault: the
+    /// connection works.
+    fn end_warm_up(&mut self, connection: ConnectionRef, lane_at: u32, tag: Tag, verdict: Option<Verdict>) {
         let Some(verdict) = verdict else { return };
+        let pool = &self.lanes[lane_at as usize].pool;
+        if verdict == Verdict::ACCEPTED {
+            return self.become_warm(connection, true);
+        }
+        pool.note_error(verdict.outcome.reason());
+        if matches!(verdict.key, KeyState::Dead(_)) {
+            pool.drop_canary(tag.index);
+        }
         let is_of_canary = matches!(verdict.effect, Effect::None | Effect::Alarm);
         if is_of_canary && !verdict.outcome.is_transient() {
-            self.become_warm(connection);
-        } else {
-            self.lanes[lane_at as usize].pool.note_error(verdict.outcome.reason());
+            self.become_warm(connection, false);
         }
     }
 
@@ -250,7 +259,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             ConnectionEvent::Pong { .. } => {
                 let is_of_apns = lane.pool.platform == Platform::Apns;
                 if is_of_apns && !link.is_warm {
-                    self.become_warm(connection);
+                    self.become_warm(connection, false);
                 }
             }
             ConnectionEvent::Closed { error } => self.forget_link(connection, &error),

@@ -10,10 +10,10 @@ use model::{Platform, Timestamp};
 
 use super::queue::Queue;
 use super::tag::Tag;
-use crate::fcm;
 use crate::group_message::with_token;
 use crate::pool::{Counts, PoolState, Share};
 use crate::token::Token;
+use crate::{apns, fcm};
 
 /// A device to be sent again, on another connection if there is one.
 #[derive(Clone, Copy, Debug)]
@@ -132,16 +132,25 @@ impl<K> Lane<K> {
         !link.is_condemned && (open == 0 || !is_suspect())
     }
 
-    /// Whether connections of this lane are warmed by a request.
-    pub(crate) fn warms_by_request(&self) -> bool {
-        self.pool.config.warms_up && self.pool.platform == Platform::Fcm
+    /// Whether a connection of this lane should be warmed by a request.
+    pub(crate) fn warms_by_request(&self, link: &Link) -> bool {
+        let config = &self.pool.config;
+        let is_wanted = match self.pool.platform {
+            Platform::Apns => !link.is_authenticated && !config.canaries.is_empty(),
+            Platform::Fcm => !link.is_warm,
+        };
+        is_wanted && config.warms_up
     }
 
     /// The template of the request that warms a connection.
     pub(crate) fn warm_up(&mut self) -> Option<&Template> {
         let (generation, token) = self.token.as_ref()?;
         if self.warm_up.as_ref().is_none_or(|(known, _)| known != generation) {
-            let fields = fcm::template::fields(&self.pool.authority, &self.pool.app);
+            let (authority, app) = (&self.pool.authority, &self.pool.app);
+            let fields = match self.pool.platform {
+                Platform::Apns => apns::template::fields(authority, app, &apns::template::canary()),
+                Platform::Fcm => fcm::template::fields(authority, app),
+            };
             self.warm_up = Some((*generation, with_token(fields, token).ok()?));
         }
         self.warm_up.as_ref().map(|(_, template)| template)
@@ -179,6 +188,8 @@ pub(crate) struct Link {
     pub(crate) lane: u32,
     pub(crate) stage: Stage,
     pub(crate) is_warm: bool,
+    /// A request on it was accepted.
+    pub(crate) is_authenticated: bool,
     /// No request to warm it before this moment.
     pub(crate) warm_up_at: Nanos,
     pub(crate) stream_limit: u32,
@@ -207,6 +218,7 @@ impl Link {
             lane,
             stage: Stage::Opening,
             is_warm: false,
+            is_authenticated: false,
             warm_up_at: 0,
             stream_limit: 0,
             is_condemned: false,
@@ -241,6 +253,7 @@ impl Link {
             opening: is(Stage::Opening),
             ready: is_ready,
             warm: is_ready * u32::from(self.is_warm),
+            authenticated: is_ready * u32::from(self.is_authenticated),
             draining: is(Stage::Draining),
             streams: is_ready * self.stream_limit,
         }

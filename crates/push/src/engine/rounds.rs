@@ -277,7 +277,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                 link.used_at = now;
                 self.errands.push(Errand::Ping(link.connection));
             }
-            if !link.is_warm {
+            if !link.is_authenticated {
                 self.errands.push(Errand::Ask(link.connection));
             }
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use burst_h2::driver::{ConnectionEvent, ConnectionRef, Control, Starter, Tls, Traffic, Wake};
 use burst_h2::{ConnectionConfig, End, Nanos, Request, Template};
 use model::runtime::Clock;
-use model::{Class, Reason};
+use model::{Class, LaunchId, Platform, Reason};
 
 use super::lane::{Lane, Link};
 use super::port::Port;
@@ -15,7 +15,7 @@ use super::shard::{Active, Ending};
 use super::tag::Tag;
 use super::{Listener, Shared};
 use crate::again::Attempt;
-use crate::apns::template::{Device, KEY_BYTES_MAX};
+use crate::apns::template::{Device, IdPrefix, KEY_BYTES_MAX, canary};
 use crate::fcm::template::{KEY_CHARS_MAX, WARM_UP_BODY};
 use crate::gate::Passage;
 use crate::group_message::Body;
@@ -294,24 +294,37 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         start
     }
 
-    /// The request that shows that token, project and connection work, while nothing better does.
+    /// The request that shows that token, app and connection work, while nothing better does.
     fn warm(&mut self, connection: ConnectionRef, lane_at: u32, starter: &mut Starter<'_>, now: Nanos) {
         let deadline = now + self.shared.config.answer_within.as_nanos() as u64;
-        let Self { lanes, links, .. } = self;
+        let Self { lanes, links, scratch, .. } = self;
         let Some(Some(link)) = links.get_mut(connection.user as usize) else { return };
         let lane = &mut lanes[lane_at as usize];
-        if link.is_warm || now < link.warm_up_at || !lane.warms_by_request() || lane.has_work() {
+        if now < link.warm_up_at || !lane.warms_by_request(link) || lane.has_work() || starter.capacity() == 0
+        {
             return;
         }
         let Some((generation, _)) = lane.token() else { return };
-        let tag =
-            Tag { index: 0, slot: Tag::WARM_UP, attempt: Attempt::FIRST, token: *generation as u8 }.code();
+        let tag = Tag { index: 0, slot: Tag::WARM_UP, attempt: Attempt::FIRST, token: *generation as u8 };
+        let pool = Arc::clone(&lane.pool);
         let Some(template) = lane.warm_up() else { return };
-        let request = Request { template, varying: &[], body: &[WARM_UP_BODY], tag, deadline };
-        if starter.start(&request).is_ok() {
+        let started = match pool.platform {
+            Platform::Fcm => {
+                let body = [WARM_UP_BODY];
+                starter.start(&Request { template, varying: &[], body: &body, tag: tag.code(), deadline })
+            }
+            Platform::Apns => {
+                let Some((number, key)) = pool.take_canary(now) else { return };
+                scratch.device.set(&IdPrefix::of(LaunchId(0)), &key, now);
+                let (varying, body) = ([scratch.device.path(), scratch.device.id()], canary().body);
+                let tag = Tag { index: number, ..tag }.code();
+                starter.start(&Request { template, varying: &varying, body: &[&body], tag, deadline })
+            }
+        };
+        if started.is_ok() {
             link.warm_up_at = now + WARM_UP_EVERY;
             link.used_at = now;
-            lane.pool.warm_up_requests.fetch_add(1, Ordering::Relaxed);
+            pool.warm_up_requests.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -6,7 +6,9 @@ use model::runtime::SeededRandomness;
 use model::{Class, Platform, Reason};
 use provider_sim::Config;
 use provider_sim::config::Goaway;
-use push::{Endpoint, EngineConfig, LaunchGate, PoolConfig, PoolStatus, Rehearsal, Target, WhyOpen};
+use push::{
+    Endpoint, EngineConfig, LaunchGate, PoolConfig, PoolStatus, Rehearsal, ShardWork, Target, WhyOpen,
+};
 
 use crate::rig::{APP, Rig, pool_config};
 
@@ -133,4 +135,57 @@ fn tiny_windows_and_frames_lose_nobody() {
     let accounts = rig.send(5_000, 500);
     assert_eq!((accounts.accepted(), accounts.resent()), (5_000, 0));
     rig.compare(&accounts);
+}
+
+#[test]
+fn canaries_authenticate_connections_ahead_and_each_is_asked_once() {
+    let canaries: Vec<Vec<u8>> = (0..3).map(|number| vec![number; 32]).collect();
+    let pool = PoolConfig { canaries, ..pool_config(Platform::Apns, 5) };
+    let rig = Rig::with(Config::apns(), pool, EngineConfig::default());
+    let status = rig.until(|status| (status.warm, status.authenticated) == (5, 3));
+    assert_eq!((status.streams_total, status.warm_up_requests), (3 * 1_000 + 2, 3));
+    let report = rig.simulator.report().unwrap();
+    assert_eq!((report.accepted, report.received_twice), (3, 0));
+}
+
+#[test]
+fn a_canary_that_apns_does_not_know_is_not_asked_again_and_the_connection_is_still_warm() {
+    let mut config = Config::apns();
+    config.faults.shares = "BadDeviceToken=1.0".parse().unwrap();
+    let every = Duration::ZERO;
+    let pool =
+        PoolConfig { canaries: vec![vec![7; 32]], canary_every: every, ..pool_config(Platform::Apns, 1) };
+    let rig = Rig::with(config, pool, EngineConfig::default());
+    let is_told = |status: &PoolStatus| status.last_error.as_deref() == Some("BadDeviceToken");
+    let status = rig.until(|status| status.warm == 1 && is_told(status));
+    assert_eq!((status.authenticated, status.warm_up_requests), (0, 1));
+}
+
+#[test]
+fn a_rehearsal_sends_to_its_simulator() {
+    let rig = Rig::new(Config::apns(), 1);
+    let randomness = SeededRandomness::new(1);
+    let endpoint = Endpoint { host: "localhost".into(), port: rig.simulator.address().port() };
+    let ca = rig.simulator.ca_pem().as_bytes().to_vec();
+    let target = Target::<Rehearsal>::rehearsal(Platform::Apns, APP, endpoint, ca, &randomness).unwrap();
+    let pool = rig.engine.open(target, pool_config(Platform::Apns, 1)).unwrap();
+    let hour = rig.clock.monotonic() + Duration::from_secs(3_600);
+    let launch = LaunchGate::<Rehearsal>::new(hour);
+    launch.permit(hour);
+    let (apns, _) = crate::outside::message();
+    let message = pool.apns_message(model::LaunchId(5), &apns).unwrap();
+    let live = rig.shard(&rig.open_gate(), 0, 100);
+    let work = ShardWork {
+        message,
+        launch,
+        id: live.id,
+        keys: live.keys,
+        lease_until: live.lease_until,
+        is_taken_over: false,
+        is_doubtful: false,
+        on_unknown: live.on_unknown,
+        pressed: live.pressed,
+    };
+    rig.engine.submit(work).unwrap();
+    assert_eq!(rig.wait(1).accepted(), 100);
 }

@@ -79,17 +79,13 @@ impl<R: BufRead> Rows<R> {
             }
             UploadFormat::Ndjson => {
                 lines.hold();
-                let is_device = lines.text().and_then(json::read).is_ok_and(|texts| is_device(&texts));
-                let seen = if is_device { UploadRows::Devices } else { UploadRows::Users };
                 // A first row that cannot be read says nothing of the others.
-                (
-                    None,
-                    if lines.text().and_then(json::read).is_ok() {
-                        seen
-                    } else {
-                        reading.rows.unwrap_or(seen)
-                    },
-                )
+                let seen = match lines.text().and_then(json::read) {
+                    Ok(texts) if is_device(&texts) => UploadRows::Devices,
+                    Ok(_) => UploadRows::Users,
+                    Err(_) => reading.rows.unwrap_or(UploadRows::Users),
+                };
+                (None, seen)
             }
         };
         if let Some(wanted) = reading.rows.filter(|wanted| *wanted != rows) {

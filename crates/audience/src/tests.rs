@@ -1,6 +1,7 @@
 //! The resolver's work on a backend in memory: what is uploaded comes out as a snapshot, a directory or a clear refusal.
 
 mod exports;
+mod faults;
 mod imports;
 mod resolving;
 mod role;

@@ -1,6 +1,33 @@
 //! Uploads as people send them, good and bad.
 
+use proptest::prelude::*;
+
 use super::*;
+
+proptest! {
+    #[test]
+    fn whatever_is_uploaded_is_read_or_refused_and_every_row_is_counted(
+        is_csv in any::<bool>(),
+        head in prop_oneof![Just("user\n"), Just("user,platform,key,app,locale,market\n"), Just("{\"user\":\"u\"}\n"), Just("")],
+        tail in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..200),
+            "[u,\"{}:a\r\n]{0,120}".prop_map(String::into_bytes),
+        ],
+    ) {
+        let format = if is_csv { UploadFormat::Csv } else { UploadFormat::Ndjson };
+        let text = [head.as_bytes(), &tail].concat();
+        if let Ok(mut rows) = Rows::open(&text[..], &reading(format)) {
+            let mut good = 0;
+            match rows.kind() {
+                UploadRows::Users => while rows.next_user().unwrap().is_some() { good += 1 },
+                UploadRows::Devices => while rows.next_device().unwrap().is_some() { good += 1 },
+            }
+            let count = rows.count();
+            prop_assert_eq!(count.rows, good + count.bad);
+            prop_assert!(count.first_bad.iter().all(|bad| bad.byte < text.len() as u64));
+        }
+    }
+}
 
 const TOKEN: &str = "00aa";
 

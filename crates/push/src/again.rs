@@ -53,9 +53,11 @@ impl Attempt {
         cause.filter(|cause| *cause != Reason::None)
     }
 
-    /// Whether a request written now makes the device *resent*.
+    /// Whether a request written now makes the device *resent*: the provider has had one before that was not refused
+    /// unread. One that was answered "not like this" has not arrived at the phone, but it counts where requests are
+    /// counted, as that of a late retry does.
     pub fn is_resent(self) -> bool {
-        self.earlier().is_some()
+        self.earlier().is_some() || self.0 & RENEWED != 0
     }
 
     /// Whether nothing of what this worker did for the device can have arrived: whoever takes it up again starts afresh.
@@ -215,15 +217,15 @@ mod tests {
     fn a_token_is_renewed_once_for_a_device_and_the_second_refusal_stops_the_launch() {
         let verdict = rejected(Reason::Unauthenticated, Effect::RenewToken { closes_connection: false });
         let second = again(after_answer(Attempt::FIRST, &verdict));
-        assert!(!second.is_resent(), "a refused request has not arrived");
-        assert_eq!(after_answer(second, &verdict), Next::Stop(verdict.outcome, Fault::Credentials));
+        assert!(second.is_resent(), "the provider has had two requests");
+        assert_eq!(after_answer(second, &verdict), Next::Stop(verdict.outcome.resent(), Fault::Credentials));
     }
 
     #[test]
     fn an_idle_timeout_is_cured_once_and_never_stops_a_launch() {
         let verdict = rejected(Reason::IdleTimeout, Effect::Reconnect);
         let second = again(after_answer(Attempt::FIRST, &verdict));
-        assert_eq!(after_answer(second, &verdict), Next::Final(verdict.outcome));
+        assert_eq!(after_answer(second, &verdict), Next::Final(verdict.outcome.resent()));
     }
 
     #[test]

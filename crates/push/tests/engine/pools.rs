@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use model::runtime::SeededRandomness;
-use model::{Class, Platform, Reason};
+use model::{Class, LaunchId, Monotonic, Outcome, Platform, Reason};
 use provider_sim::Config;
-use provider_sim::config::Goaway;
+use provider_sim::config::{Goaway, Quota};
 use push::{
-    Endpoint, EngineConfig, LaunchGate, PoolConfig, PoolStatus, Rehearsal, ShardWork, Target, WhyOpen,
+    Endpoint, EngineConfig, LaunchGate, Live, Pool, PoolConfig, PoolStatus, Rehearsal, ShardWork, Side,
+    Target, WhyOpen,
 };
 
+use crate::outside::{MadeUp, message};
 use crate::rig::{APP, Rig, pool_config};
 
 #[test]
@@ -161,6 +163,29 @@ fn a_canary_that_apns_does_not_know_is_not_asked_again_and_the_connection_is_sti
     assert_eq!((status.authenticated, status.warm_up_requests), (0, 1));
 }
 
+/// A shard like another, for a launch of its own through another pool.
+fn through<S: Side>(pool: &Pool<S>, like: ShardWork<MadeUp, Live>, until: Monotonic) -> ShardWork<MadeUp, S> {
+    let launch = LaunchGate::new(until);
+    launch.permit(until);
+    let (apns, fcm) = message();
+    let platform = pool.status().platform;
+    let message = match platform {
+        Platform::Apns => pool.apns_message(LaunchId(5), &apns).unwrap(),
+        Platform::Fcm => pool.fcm_message(&fcm, 3_600).unwrap(),
+    };
+    ShardWork {
+        message,
+        launch,
+        id: like.id,
+        keys: MadeUp { platform, ..like.keys },
+        lease_until: like.lease_until,
+        is_taken_over: like.is_taken_over,
+        is_doubtful: like.is_doubtful,
+        on_unknown: like.on_unknown,
+        pressed: like.pressed,
+    }
+}
+
 #[test]
 fn a_rehearsal_sends_to_its_simulator() {
     let rig = Rig::new(Config::apns(), 1);
@@ -170,22 +195,35 @@ fn a_rehearsal_sends_to_its_simulator() {
     let target = Target::<Rehearsal>::rehearsal(Platform::Apns, APP, endpoint, ca, &randomness).unwrap();
     let pool = rig.engine.open(target, pool_config(Platform::Apns, 1)).unwrap();
     let hour = rig.clock.monotonic() + Duration::from_secs(3_600);
-    let launch = LaunchGate::<Rehearsal>::new(hour);
-    launch.permit(hour);
-    let (apns, _) = crate::outside::message();
-    let message = pool.apns_message(model::LaunchId(5), &apns).unwrap();
-    let live = rig.shard(&rig.open_gate(), 0, 100);
-    let work = ShardWork {
-        message,
-        launch,
-        id: live.id,
-        keys: live.keys,
-        lease_until: live.lease_until,
-        is_taken_over: false,
-        is_doubtful: false,
-        on_unknown: live.on_unknown,
-        pressed: live.pressed,
-    };
+    let work = through(&pool, rig.shard(&rig.open_gate(), 0, 100), hour);
     rig.engine.submit(work).unwrap();
     assert_eq!(rig.wait(1).accepted(), 100);
+}
+
+#[test]
+fn a_provider_that_pauses_does_not_hold_up_the_other_in_the_same_thread() {
+    let rig = Rig::new(Config::apns(), 1);
+    let mut fcm = Config::fcm();
+    fcm.faults.quota = Some(Quota::per_minute(100));
+    let fcm = provider_sim::start(fcm).unwrap();
+    let target = Target::<Rehearsal>::rehearsal(
+        Platform::Fcm,
+        "a-project",
+        Endpoint { host: "127.0.0.1".into(), port: fcm.address().port() },
+        fcm.ca_pem().as_bytes().to_vec(),
+        &SeededRandomness::new(1),
+    );
+    let pool = rig.engine.open(target.unwrap(), pool_config(Platform::Fcm, 2)).unwrap();
+    let (gate, hour) = (rig.open_gate(), rig.clock.monotonic() + Duration::from_secs(3_600));
+    for number in 0..20 {
+        rig.engine.submit(through(&pool, rig.shard(&gate, number * 1_000, 500), hour)).unwrap();
+        rig.engine.submit(rig.shard(&gate, number * 1_000 + 500, 500)).unwrap();
+    }
+    let accounts = rig.wait(40);
+    let of_fcm = |number: &u32| number % 1_000 < 500;
+    let (fcm, apns): (Vec<_>, Vec<_>) = accounts.outcomes.iter().partition(|(number, _)| of_fcm(number));
+    assert!(apns.iter().all(|(_, outcome)| **outcome == Outcome::ACCEPTED), "{} of apns", apns.len());
+    let accepted = fcm.iter().filter(|(_, outcome)| **outcome == Outcome::ACCEPTED).count();
+    assert!(accepted <= 100 && accounts.open() > 8_000, "{accepted} and {} open", accounts.open());
+    assert!(pool.status().paused_until.is_some() && rig.pool.status().paused_until.is_none());
 }

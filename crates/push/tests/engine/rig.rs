@@ -199,10 +199,13 @@ impl Rig {
         let keys: HashMap<_, _> =
             self.simulator.keys().unwrap().into_iter().map(|key| (key.key, key)).collect();
         for (number, outcome) in &accounts.outcomes {
-            let (processed, accepted) =
-                keys.get(&fingerprint(platform, *number)).map_or((0, 0), |key| (key.processed, key.accepted));
-            let told = format!("device {number}: {outcome:?}, processed {processed}, accepted {accepted}");
-            assert!(processed < 2 || outcome.is_resent(), "twice and not marked: {told}");
+            let key = keys.get(&fingerprint(platform, *number));
+            let (received, processed, accepted) =
+                key.map_or((0, 0, 0), |key| (key.received, key.processed, key.accepted));
+            let told = format!(
+                "device {number}: {outcome:?}, received {received}, processed {processed}, accepted {accepted}"
+            );
+            assert!(received < 2 || outcome.is_resent(), "twice and not marked: {told}");
             assert!(processed <= 2, "more than twice: {told}");
             match outcome.class() {
                 Class::Accepted => assert!(accepted >= 1, "{told}"),

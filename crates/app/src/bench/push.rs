@@ -110,6 +110,10 @@ impl PushBench {
         Ok(figures.is_all_answered())
     }
 
+    fn streams_max(&self, platform: Platform) -> u32 {
+        self.streams.unwrap_or(PoolConfig::new(platform, 1).streams_max)
+    }
+
     fn open(&self, runtime: &Runtime) -> Result<Rig> {
         let platform = Platform::from(self.provider);
         let ca = std::fs::read(&self.ca).with_context(|| self.ca.display().to_string())?;
@@ -124,7 +128,7 @@ impl PushBench {
             &*runtime.randomness,
         )?;
         let mut pool = PoolConfig::new(platform, self.connections);
-        pool.streams_max = self.streams.unwrap_or(pool.streams_max);
+        pool.streams_max = self.streams_max(platform);
         pool.doubtful_connections = 0;
         // Nobody at the other end takes quick opening for an attack.
         pool.open_spacing = Duration::ZERO;
@@ -142,14 +146,16 @@ impl PushBench {
         let message = setup::message(&rig.pool, rig.platform, self.body_bytes, rig.clock.now())?;
         let gate = LaunchGate::new(rig.clock.monotonic() + LONGEST);
         gate.permit(rig.clock.monotonic() + LONGEST);
-        let streams = u64::from(rig.pool.status().streams_total).max(1);
-        let shard_devices = (streams / 16).clamp(50, SHARD_DEVICES_MAX);
-        let window = streams + streams / 8 + u64::from(self.threads) * shard_devices;
+        let most = u64::from(rig.pool.status().connections) * u64::from(self.streams_max(rig.platform));
+        let shard_devices = (most / 16).clamp(50, SHARD_DEVICES_MAX);
 
         let setup_cpu_us = machine::cpu_us();
         let mut tally = Tally::default();
         let (mut submitted, mut finished) = (0, 0);
         while finished < self.devices {
+            // What the server allows may change at any time: APNs takes one request at once until the first was good.
+            let streams = u64::from(rig.pool.status().streams_total);
+            let window = streams + streams / 8 + u64::from(self.threads) * shard_devices;
             while submitted < self.devices && submitted - finished + shard_devices <= window {
                 let keys = MadeUpKeys {
                     platform: rig.platform,

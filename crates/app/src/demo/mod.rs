@@ -85,7 +85,7 @@ fn share(text: &str) -> Result<f64, String> {
 impl Demo {
     /// Connections to each provider: what full size needs, or fewer when there is less to send.
     fn connections(&self) -> [u32; 2] {
-        let scaled = |full: u64, least: u64| (full * self.devices / 6_000_000).clamp(least, full) as u32;
+        let scaled = |full: u64, least: u64| (full * self.devices / 2_000_000).clamp(least, full) as u32;
         [self.apns_connections.unwrap_or(scaled(240, 40)), self.fcm_connections.unwrap_or(scaled(1_500, 250))]
     }
 

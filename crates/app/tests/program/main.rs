@@ -1,0 +1,9 @@
+//! The program as people run it: its commands, what it says when something is wrong, and the whole flow.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod bench;
+mod demo;
+mod mistakes;
+mod nginx;
+mod roles;
+mod support;

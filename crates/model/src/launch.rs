@@ -94,11 +94,11 @@ pub struct Finish {
 pub enum LaunchState {
     /// Requests are leaving.
     Sending,
-    /// Held back; the rest goes when it is resumed.
+    /// Held back; the rest, or the late retries, go when it is resumed.
     Paused,
-    /// Abort acknowledged, permissions may still be good.
+    /// Abort acknowledged; permissions may still be good, or shards without record.
     Aborting,
-    /// Aborted and every shard recorded.
+    /// Aborted, every shard recorded, and no late retry left.
     Aborted,
     /// Every shard recorded; late retries may still go.
     LateRetry,
@@ -109,13 +109,14 @@ pub enum LaunchState {
 impl LaunchState {
     /// Where a launch with these rows stands.
     pub fn of(control: &Control, finish: Option<&Finish>) -> Self {
-        match (control, finish) {
-            (Control { aborted: Some(_), .. }, None) => LaunchState::Aborting,
-            (Control { aborted: Some(_), .. }, Some(_)) => LaunchState::Aborted,
-            (_, Some(Finish { late_over_at: Some(_), .. })) => LaunchState::Finished,
-            (_, Some(_)) => LaunchState::LateRetry,
-            (Control { paused: Some(_), .. }, None) => LaunchState::Paused,
-            (_, None) => LaunchState::Sending,
+        let is_over = finish.is_some_and(|finish| finish.late_over_at.is_some());
+        match (&control.aborted, is_over) {
+            (Some(_), false) => LaunchState::Aborting,
+            (Some(_), true) => LaunchState::Aborted,
+            (None, true) => LaunchState::Finished,
+            (None, false) if control.paused.is_some() => LaunchState::Paused,
+            (None, false) if finish.is_some() => LaunchState::LateRetry,
+            (None, false) => LaunchState::Sending,
         }
     }
 
@@ -130,11 +131,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_abort_outlives_a_pause() {
-        let stop = Some(Stop { at: Timestamp(1), by: "ann".into(), why: String::new() });
-        let control = Control { aborted: stop.clone(), paused: stop };
-        assert_eq!(LaunchState::of(&control, None), LaunchState::Aborting);
-        let finish = Finish { at: Timestamp(2), late_over_at: None };
-        assert_eq!(LaunchState::of(&control, Some(&finish)), LaunchState::Aborted);
+    fn a_launch_stands_where_its_rows_say() {
+        use LaunchState::{Aborted, Aborting, Finished, LateRetry, Paused, Sending};
+        let stop =
+            |is_set: bool| is_set.then(|| Stop { at: Timestamp(1), by: "ann".into(), why: String::new() });
+        let finishes = [None, Some(None), Some(Some(Timestamp(3)))]
+            .map(|late| late.map(|late_over_at| Finish { at: Timestamp(2), late_over_at }));
+        // By finish: none, late retries still going, over.
+        for (is_aborted, is_paused, expected) in [
+            (false, false, [Sending, LateRetry, Finished]),
+            (false, true, [Paused, Paused, Finished]),
+            (true, false, [Aborting, Aborting, Aborted]),
+            (true, true, [Aborting, Aborting, Aborted]),
+        ] {
+            let control = Control { aborted: stop(is_aborted), paused: stop(is_paused) };
+            for (finish, state) in finishes.iter().zip(expected) {
+                assert_eq!(LaunchState::of(&control, finish.as_ref()), state);
+                let is_at_end = finish.as_ref().is_some_and(|finish| finish.late_over_at.is_some());
+                assert_eq!(state.is_over(), is_at_end);
+            }
+        }
     }
 }

@@ -60,7 +60,7 @@ pub struct LaunchReport {
     pub late: Option<LateFigures>,
     /// Requests written, late retries and those sent again included.
     pub requests: u64,
-    /// Of these, requests that certainly had no effect and were written again, as far as the senders counted them.
+    /// Of these, requests that the providers have certainly not processed, as far as the senders counted them.
     pub repeated: u64,
     /// First byte of the first request.
     pub first_write_us: Option<u64>,
@@ -187,6 +187,10 @@ fn market_of<'a>(manifest: &'a Manifest, spec: &ShardSpec) -> &'a str {
     manifest.groups.get(spec.group as usize).map_or("", |group| &group.market)
 }
 
+/// Requests for one device in one epoch that a provider may have processed: the first, one more after a token or connection
+/// that had to be renewed, one more after silence.
+const REQUESTS_OF_EPOCH_MAX: u64 = 3;
+
 type Attempts = BTreeMap<u8, ShardRecord>;
 
 /// Merges records of the same shard and attempt, and names those that the plan knows nothing of.
@@ -290,8 +294,8 @@ impl Sum {
         self.repeated = self.repeated.saturating_add(record.repeated().unwrap_or(0));
     }
 
-    /// What requests tell: no answer without one (I2), and, where the senders count what they write again, more of them
-    /// than devices only with devices marked *resent* (I3; an epoch has at most two for a device that count).
+    /// What requests tell: no answer without one (I2), and, where the senders count those that were not processed, more of
+    /// the others than devices only with devices marked *resent* (I3).
     fn check_requests(&mut self, burst: &ShardRecord, late: &[&ShardRecord], settled: &OutcomeRuns) {
         let shard = burst.shard();
         let records = || std::iter::once(&burst).chain(late);
@@ -308,7 +312,7 @@ impl Sum {
         let marked = settled.runs().filter(|(outcome, _)| outcome.is_resent());
         let resent: u64 = marked.map(|(_, devices)| u64::from(devices)).sum();
         let epochs: usize = records().map(|record| record.parts().len()).sum();
-        if excess > resent.saturating_mul(2 * epochs as u64 - 1) {
+        if excess > resent.saturating_mul(REQUESTS_OF_EPOCH_MAX * epochs as u64 - 1) {
             self.findings.add(Invariant::I3, || {
                 format!("shard {shard}: {excess} requests more than devices, {resent} marked resent")
             });

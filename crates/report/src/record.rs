@@ -26,9 +26,9 @@ pub struct Part {
     pub outcomes: OutcomeRuns,
     /// Requests whose last byte was given to the kernel, every one sent again included.
     pub requests: u64,
-    /// Of these, requests that certainly had no effect and were written again for it: not processed (REFUSED_STREAM, above
-    /// GOAWAY's last id), or refused in a way that asks for the same request again (a token or connection to renew).
-    /// `None` when the sender does not count them.
+    /// Of these, requests that the provider has certainly not processed (REFUSED_STREAM, above GOAWAY's last id, not wholly
+    /// written), whether they were written again or not: they make no device *resent*. `None` when the sender does not
+    /// count them.
     pub repeated: Option<u64>,
     /// Latencies of the accepted answers.
     pub latencies: Latencies,
@@ -223,8 +223,8 @@ impl ShardRecord {
         self.parts.values().map(|part| part.requests).fold(0, u64::saturating_add)
     }
 
-    /// Requests of all epochs that certainly had no effect and were written again; `None` when a sender of any request
-    /// did not count them.
+    /// Requests of all epochs that the provider has certainly not processed; `None` when a sender of any request did not
+    /// count them.
     pub fn repeated(&self) -> Option<u64> {
         let senders = self.parts.values().filter(|part| part.requests > 0);
         senders.map(|part| part.repeated).try_fold(0, |sum: u64, part| Some(sum.saturating_add(part?)))
@@ -347,12 +347,12 @@ fn is_resent(one: Known, two: Known) -> bool {
 }
 
 fn follow(so_far: Known, next: Known) -> Known {
-    let is_settled = so_far.outcome.class() == Class::Accepted || !next.is_requested;
+    // Of an attempt whose worker was lost nobody recorded a request, but one may have left after the earlier answer.
+    let may_have_left = next.is_requested || next.outcome.class() == Class::Unknown;
+    let is_settled = so_far.outcome.class() == Class::Accepted || !may_have_left;
     let outcome = if is_settled { so_far.outcome.join(next.outcome) } else { next.outcome };
-    Known {
-        outcome: outcome.with_resent(is_resent(so_far, next)),
-        is_requested: so_far.is_requested || next.is_requested,
-    }
+    let is_resent = is_resent(so_far, next) || (so_far.is_requested && may_have_left);
+    Known { outcome: outcome.with_resent(is_resent), is_requested: so_far.is_requested || next.is_requested }
 }
 
 /// Folds the parts' outcomes by position, in their order.

@@ -179,6 +179,17 @@ fn a_late_retry_changes_only_what_it_was_for() {
     assert_eq!(settled, [ACCEPTED, ACCEPTED.resent(), SILENT.resent(), GONE, BUSY]);
 }
 
+/// The policy *leave* would be broken by a further attempt, and a refusal is not what became of the device.
+#[test]
+fn a_late_retry_whose_worker_was_lost_is_unknown_and_not_tried_again() {
+    let first = burst(1, &[BUSY, BUSY, EXPIRED]);
+    let exhausted = Outcome::new(Class::Unknown, Reason::AttemptsExhausted);
+    let second = late(1, 3, &[(0, LOST), (1, exhausted)]);
+    let settled: Vec<_> = settle(&first, &[&second]).iter().collect();
+    assert_eq!(settled, [LOST.resent(), exhausted.resent(), EXPIRED]);
+    assert!(retryable(&first, &[&second]).is_empty());
+}
+
 #[test]
 fn late_attempts_count_in_their_order_whatever_order_they_come_in() {
     let first = burst(1, &[BUSY]);

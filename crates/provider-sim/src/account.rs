@@ -20,24 +20,36 @@ pub(crate) struct Account {
 impl Account {
     /// Sorts what the ledgers hold. `miscount` > 0 leaves out as many arrivals, < 0 counts as many twice.
     pub(crate) fn of(ledgers: &[Ledger], miscount: i64) -> Self {
-        let many = miscount.unsigned_abs() as usize;
-        let doubled = if miscount < 0 { many } else { 0 };
-        let mut entries = Vec::with_capacity(ledgers.iter().map(Ledger::len).sum::<usize>() + doubled);
+        let mut entries = Vec::with_capacity(ledgers.iter().map(Ledger::len).sum());
         entries.extend(ledgers.iter().flat_map(Ledger::entries));
         entries.sort_unstable();
-        let many = many.min(entries.len());
-        if miscount > 0 {
-            entries.drain(..many);
-        } else if miscount < 0 {
-            entries.extend_from_within(..many);
-            entries.sort_unstable();
+        let mut account = Self { entries };
+        if miscount != 0 {
+            account.falsify(miscount);
         }
-        Self { entries }
+        account
+    }
+
+    /// Chooses among keys that came once, were accepted and answered. Of any other a request more or less could be
+    /// explained: it was refused and sent again, or its answer was lost.
+    fn falsify(&mut self, miscount: i64) {
+        let many = usize::try_from(miscount.unsigned_abs()).unwrap_or(usize::MAX);
+        let plain = self.entries.chunk_by(is_same_key).filter_map(|requests| match requests {
+            [only] if only & bits::ALL == bits::ALL => Some(*only),
+            _ => None,
+        });
+        let chosen: Vec<u128> = plain.take(many).collect();
+        if miscount > 0 {
+            self.entries.retain(|entry| chosen.binary_search(entry).is_err());
+        } else {
+            self.entries.extend(chosen);
+            self.entries.sort_unstable();
+        }
     }
 
     /// Each key once, ascending.
     pub(crate) fn keys(&self) -> impl Iterator<Item = KeyCount> {
-        self.entries.chunk_by(|one, other| (one ^ other) & !bits::ALL == 0).map(|requests| {
+        self.entries.chunk_by(is_same_key).map(|requests| {
             let with = |bit: u128| saturated(requests.iter().filter(|request| *request & bit != 0).count());
             let received = with(bits::RECEIVED);
             KeyCount {
@@ -81,6 +93,10 @@ impl Account {
         }
         report
     }
+}
+
+fn is_same_key(one: &u128, other: &u128) -> bool {
+    (one ^ other) & !bits::ALL == 0
 }
 
 fn saturated(count: usize) -> u16 {
@@ -177,4 +193,86 @@ fn add_connections(all: &mut Connections, counts: &Counts) {
     all.goaways += counts.goaways;
     all.violations += counts.violations;
     all.handshakes_failed += counts.handshakes_failed;
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Reason;
+
+    use super::*;
+    use crate::config::Manner;
+    use crate::judge::Verdict;
+
+    fn key(number: u64) -> Fingerprint {
+        let mut token = [0xa5; 32];
+        token[8..16].copy_from_slice(&number.to_be_bytes());
+        Fingerprint::of_bytes(&token)
+    }
+
+    fn manner(manner: Manner) -> Verdict {
+        Verdict { manner, ..Verdict::ACCEPTED }
+    }
+
+    #[test]
+    fn ten_million_keys_are_told_apart_and_counted_exactly() {
+        const KEYS: u64 = 10_000_000;
+        let mut ledgers = [Ledger::new(0), Ledger::new(0)];
+        for number in 0..KEYS {
+            let thread = (number % 2) as usize;
+            let earlier = match number % 1_000 {
+                1 => Some(manner(Manner::Refused)),
+                2 => Some(manner(Manner::DroppedBefore)),
+                3 => Some(manner(Manner::DroppedAfter)),
+                _ => None,
+            };
+            if let Some(verdict) = earlier {
+                ledgers[1 - thread].record(key(number), verdict);
+            }
+            ledgers[thread].record(key(number), Verdict::ACCEPTED);
+        }
+        let account = Account::of(&ledgers, 0);
+        let totals = account.totals();
+        let of_each = KEYS / 1_000;
+        assert_eq!((totals.arrived, totals.refused), (KEYS + 3 * of_each, of_each));
+        assert_eq!((totals.received, totals.distinct), (KEYS + 2 * of_each, KEYS));
+        assert_eq!((totals.received_twice, totals.processed_twice), (2 * of_each, of_each));
+        assert_eq!((totals.accepted, totals.accepted_twice), (KEYS + of_each, of_each));
+        let twice = account.keys().filter(|count| count.accepted > 1).map(|count| count.key);
+        let mut expected: Vec<_> = (3..KEYS).step_by(1_000).map(key).collect();
+        expected.sort_unstable();
+        assert!(twice.eq(expected));
+    }
+
+    /// Key 0 is refused and came again, 1 is dead, 2 was accepted without an answer, 3 came twice; 4 and 5 are plain.
+    fn mixed() -> Ledger {
+        let mut ledger = Ledger::new(0);
+        let mut answer = |number, verdict: Verdict| {
+            let record = ledger.record(key(number), verdict);
+            ledger.answered(record, verdict.reason, 0, 1);
+        };
+        answer(1, Verdict::answered(Reason::Unregistered));
+        for number in [0, 3, 3, 4, 5] {
+            answer(number, Verdict::ACCEPTED);
+        }
+        ledger.record(key(0), manner(Manner::Refused));
+        ledger.record(key(2), manner(Manner::DroppedAfter));
+        ledger
+    }
+
+    fn received(miscount: i64) -> Vec<u16> {
+        let account = Account::of(&[mixed()], miscount);
+        let of =
+            |number| account.keys().find(|count| count.key == key(number)).map_or(0, |count| count.received);
+        (0..6).map(of).collect()
+    }
+
+    #[test]
+    fn a_falsified_account_is_wrong_where_nothing_can_explain_it() {
+        assert_eq!(received(0), [1, 1, 1, 2, 1, 1]);
+        let (hidden, doubled) = (received(1), received(-1));
+        assert_eq!((&hidden[..4], hidden[4] + hidden[5]), (&[1, 1, 1, 2][..], 1));
+        assert_eq!((&doubled[..4], doubled[4] + doubled[5]), (&[1, 1, 1, 2][..], 3));
+        assert_eq!(received(i64::MAX), [1, 1, 1, 2, 0, 0]);
+        assert_eq!(received(i64::MIN), [1, 1, 1, 2, 2, 2]);
+    }
 }

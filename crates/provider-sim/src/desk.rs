@@ -136,6 +136,14 @@ impl Desk {
         self.judge.pass(self.time.now_us)
     }
 
+    /// What happens to a request that is answered `reason` whatever its device: like any other it counts against the quota.
+    pub(crate) fn pass_or(&mut self, reason: Reason) -> Verdict {
+        match self.pass() {
+            Verdict::ACCEPTED => Verdict::answered(reason),
+            refusal => refusal,
+        }
+    }
+
     /// Records a request that the protocol lets go unprocessed.
     pub(crate) fn refuse(&mut self, key: Option<Fingerprint>) {
         let verdict = Verdict { manner: crate::config::Manner::Refused, ..Verdict::ACCEPTED };

@@ -28,7 +28,8 @@ pub struct Faults {
     /// 410 answers carry a timestamp this long before the simulator started, at most; each key its own.
     #[serde(with = "text::duration")]
     pub unregistered_within: Duration,
-    /// The value of `retry-after` with 429 and 503; whole seconds, 0 sends none.
+    /// The value of `retry-after` with TooManyRequests, ServiceUnavailable, QUOTA_EXCEEDED and UNAVAILABLE; whole seconds,
+    /// 0 sends none.
     #[serde(with = "text::duration")]
     pub retry_after: Duration,
     /// The share answered with REFUSED_STREAM.
@@ -189,6 +190,20 @@ impl Faults {
                 return Err(Error::invalid("share", &share.to_string(), "0 to 1"));
             }
         }
+        self.check_sums()?;
+        if let Some(quota) = &self.quota {
+            if provider == Platform::Apns {
+                return Err(Error::invalid("quota", &quota.requests.to_string(), "none: APNs has no quota"));
+            }
+            if quota.window.is_zero() {
+                return Err(Error::invalid("quota window", "0", "more than nothing"));
+            }
+        }
+        let stands_for_itself = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        if !self.goaway.reason.bytes().all(stands_for_itself) {
+            let expected = "printable ASCII without quotation marks and backslashes";
+            return Err(Error::invalid("goaway reason", &self.goaway.reason, expected));
+        }
         let reasons = self.shares.0.keys().chain(self.listed.iter().map(|fault| &fault.reason));
         for reason in reasons.filter(|reason| **reason != Reason::None) {
             let is_known = match provider {
@@ -200,5 +215,18 @@ impl Faults {
             }
         }
         Ok(())
+    }
+
+    /// Of the faults that exclude each other no more than all keys can have one.
+    fn check_sums(&self) -> Result<(), Error> {
+        let of = |is_transient: bool| -> f64 {
+            let shares = self.shares.0.iter().filter(|(reason, _)| reason.is_transient() == is_transient);
+            shares.map(|(_, share)| share).sum()
+        };
+        let manners = self.refused + self.dropped_before + self.dropped_after + self.silent;
+        let sums = [("sum of lasting shares", of(false)), ("sum of passing shares", of(true) + manners)];
+        // A sum of decimal fractions that add up to 1 may be a little above.
+        let over = sums.into_iter().find(|(_, sum)| *sum > 1.0 + 1e-9);
+        over.map_or(Ok(()), |(what, sum)| Err(Error::invalid(what, &sum.to_string(), "at most 1")))
     }
 }

@@ -84,7 +84,7 @@ impl Connection {
                 Platform::Apns => Reason::ExpiredProviderToken,
                 Platform::Fcm => Reason::Unauthenticated,
             };
-            let verdict = Verdict::answered(reason);
+            let verdict = desk.pass_or(reason);
             let Target::Device(key) = target else { return (verdict, NO_RECORD) };
             return (verdict, desk.ledger.record(key, verdict));
         }
@@ -100,7 +100,7 @@ impl Connection {
             }
             Target::Wrong(reason) => {
                 desk.ledger.counts.unkeyed += 1;
-                (Verdict::answered(reason), NO_RECORD)
+                (desk.pass_or(reason), NO_RECORD)
             }
         }
     }

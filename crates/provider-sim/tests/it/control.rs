@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 use crate::harness::{Client, token};
-use provider_sim::config::Manner;
+use provider_sim::config::{Manner, Quota};
 use provider_sim::{Config, Control, KeyCount, Ready, Simulator, read_dump, run, start};
 
 async fn arrivals(simulator: &Simulator, numbers: impl Iterator<Item = u32>) {
@@ -72,14 +72,30 @@ fn nonsense_is_answered_and_the_channel_goes_on() {
 
 #[test]
 fn a_configuration_that_cannot_be_meant_is_refused() {
-    let mut bad =
-        vec![Config { threads: 0, ..Config::apns() }, Config::apns(), Config::apns(), Config::fcm()];
-    bad[1].faults.dead = 1.5;
-    bad[2].faults.shares = "UNREGISTERED=0.1".parse().unwrap();
-    bad[3].limits.connection_window = 1;
-    for config in bad {
-        assert!(start(config).is_err());
+    type Change = fn(&mut Config);
+    let bad: [(Config, Change, &str); 8] = [
+        (Config::apns(), |config| config.threads = 0, "threads"),
+        (Config::apns(), |config| config.faults.dead = 1.5, "share"),
+        (Config::apns(), |config| config.faults.shares = "UNREGISTERED=0.1".parse().unwrap(), "reason"),
+        (Config::fcm(), |config| config.limits.connection_window = 1, "connection window"),
+        (Config::apns(), |config| config.faults.quota = Some(Quota::per_minute(9)), "quota"),
+        (
+            Config::fcm(),
+            |config| config.faults.shares = "UNAVAILABLE=0.6,INTERNAL=0.6".parse().unwrap(),
+            "sum",
+        ),
+        (Config::fcm(), |config| (config.faults.refused, config.faults.silent) = (0.7, 0.4), "sum"),
+        (Config::apns(), |config| config.faults.goaway.reason = "\"".into(), "goaway reason"),
+    ];
+    for (mut config, change, what) in bad {
+        change(&mut config);
+        let error = start(config).unwrap_err().to_string();
+        assert!(error.starts_with(what), "{error}");
     }
+    let mut full = Config::fcm();
+    full.faults.shares =
+        "UNAVAILABLE=0.1,INTERNAL=0.2,QUOTA_EXCEEDED=0.7,INVALID_ARGUMENT=1".parse().unwrap();
+    full.check().unwrap();
     assert!("BadDeviceToken".parse::<provider_sim::config::Shares>().is_err());
 }
 

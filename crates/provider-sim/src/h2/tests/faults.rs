@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use model::Reason;
+use model::{Platform, Reason};
 
 use super::wire::{Answer, Frame, Wire, bytes, goaway, post};
-use crate::config::{Config, Distribution, ListedFault, Manner, OverLimit, Quota, StreamChange};
+use crate::config::{Config, Distribution, ListedFault, Manner, OverLimit, Quota, Shares, StreamChange};
 use crate::fingerprint::{Fingerprint, is_dead};
 use crate::h2::Stop;
 use crate::h2::frame::{self, ErrorCode, FLAG_ACK, FLAG_END_HEADERS, FLAG_END_STREAM};
@@ -61,7 +61,7 @@ fn dead_keys_are_gone_for_ever_and_can_be_predicted() {
         for number in (0..200).chain(0..200) {
             let answer = wire.ask(&key(number));
             let is_gone = is_dead(5, print_of(&config, &key(number)), 0.3);
-            let gone = if config.provider == model::Platform::Apns { "410" } else { "404" };
+            let gone = if config.provider == Platform::Apns { "410" } else { "404" };
             assert_eq!(answer.status(), if is_gone { gone } else { "200" });
             dead += u32::from(is_gone);
         }
@@ -130,6 +130,32 @@ fn passing_faults_pass_and_say_when_to_come_back() {
     assert!((3..20).contains(&rounds), "{rounds}");
     let transient = outcomes(&wire).iter().filter(|bits| **bits == bits::RECEIVED | bits::ANSWERED).count();
     assert_eq!(transient, wire.desk.ledger.len() - 200, "a fault that passes is received and not processed");
+}
+
+#[test]
+fn every_reason_of_a_provider_can_be_answered() {
+    for mut config in [apns(), Config::fcm()] {
+        let status = |reason| match config.provider {
+            Platform::Apns => crate::apns::status(reason),
+            Platform::Fcm => crate::fcm::status(reason),
+        };
+        for (reason, status) in Reason::ALL.iter().filter_map(|reason| Some((*reason, status(*reason)?))) {
+            config.faults.shares = Shares([(reason, 1.0)].into());
+            let answer = Wire::new(config.clone()).ask("aa");
+            assert_eq!(answer.status(), status, "{reason}");
+            assert!(answer.body.contains(reason.text()) || status == "401" || status == "403", "{reason}");
+            let waits = [
+                Reason::TooManyRequests,
+                Reason::ServiceUnavailable,
+                Reason::QuotaExceeded,
+                Reason::Unavailable,
+            ]
+            .contains(&reason);
+            assert_eq!(answer.header("retry-after"), waits.then_some("10"), "{reason}");
+            let is_dated = answer.body.contains("\"timestamp\":");
+            assert_eq!(is_dated, status == "410", "{reason}");
+        }
+    }
 }
 
 #[test]
@@ -237,6 +263,27 @@ fn the_quota_counts_everything_and_is_refilled_whole() {
     assert_eq!(body["error"]["details"][1]["violations"][0]["subject"], "project");
     assert_eq!(at(&mut wire, 56).0, "429", "a minute after the first request, not on the clock's minute");
     assert_eq!(at(&mut wire, 1).0, "404");
+}
+
+#[test]
+fn requests_that_are_wrong_count_against_the_quota_too() {
+    let mut config = Config::fcm();
+    config.faults.quota = Some(Quota::per_minute(2));
+    config.faults.credentials_expire_after = Some(Duration::from_secs(10));
+    let mut wire = Wire::new(config);
+    let ask = |wire: &mut Wire, body: &[u8]| {
+        let stream = wire.next_stream();
+        let fields = [post("/v1/projects/demo/messages:send"), vec![("authorization", "Bearer t")]].concat();
+        wire.send(&bytes(frame::HEADERS, FLAG_END_HEADERS, stream, &super::wire::block(&fields))).unwrap();
+        wire.send(&bytes(frame::DATA, FLAG_END_STREAM, stream, body)).unwrap();
+        wire.answers().pop().unwrap().status().to_owned()
+    };
+    let good = br#"{"message":{"token":"a"}}"#;
+    let statuses = [&b"{"[..], good, good].map(|body| ask(&mut wire, body));
+    assert_eq!(statuses, ["400", "200", "429"]);
+    wire.advance(61_000_000).unwrap();
+    let statuses = [good, good, good].map(|body| ask(&mut wire, body));
+    assert_eq!(statuses, ["401", "401", "429"], "expired credentials take from it as well");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use model::Platform;
-use provider_sim::config::{Config, Distribution, Goaway, ListedFault, Quota, Shares, StreamChange, text};
+use provider_sim::config::{
+    Config, Distribution, Goaway, ListedFault, OverLimit, Quota, Shares, StreamChange, text,
+};
 
 /// Run a stand-in for a provider.
 #[derive(Args)]
@@ -59,6 +61,9 @@ pub(crate) struct Sim {
     /// One stream until the first request was accepted; APNs does so with token authentication.
     #[arg(long)]
     one_stream_until_valid: Option<bool>,
+    /// What happens to a stream above the limit: refuse or goaway; the provider's usual way when absent.
+    #[arg(long, value_parser = over_limit)]
+    over_limit: Option<OverLimit>,
     /// What a request may send before more is granted.
     #[arg(long)]
     stream_window: Option<u32>,
@@ -68,6 +73,12 @@ pub(crate) struct Sim {
     /// The dynamic table that clients may use.
     #[arg(long)]
     header_table_bytes: Option<u32>,
+    /// The longest frame that is read, 16384 to 16777215.
+    #[arg(long, value_name = "BYTES")]
+    frame_bytes_max: Option<u32>,
+    /// The longest header block that is read.
+    #[arg(long, value_name = "BYTES")]
+    header_block_bytes_max: Option<u32>,
     /// Connections open at once.
     #[arg(long, value_name = "N")]
     connections_max: Option<usize>,
@@ -77,12 +88,21 @@ pub(crate) struct Sim {
     /// APNs sandbox: answers carry apns-unique-id.
     #[arg(long)]
     sandbox: bool,
+    /// Answers without the headers that the real provider adds to what a client needs.
+    #[arg(long)]
+    plain_answers: bool,
+    /// The dynamic table used for answers, if the client allows as much; 0 sends literals only.
+    #[arg(long, value_name = "BYTES")]
+    answer_table_bytes: Option<u32>,
     /// Share of keys that are dead (410 Unregistered, 404 UNREGISTERED).
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     dead: f64,
     /// Which seed decides who is dead; the other one when absent.
     #[arg(long, value_name = "SEED")]
     dead_seed: Option<u64>,
+    /// The timestamp of a 410 lies at most this long before the start.
+    #[arg(long, value_parser = duration, value_name = "AGE")]
+    unregistered_within: Option<Duration>,
     /// Shares of other reasons, for example BadDeviceToken=0.01,ServiceUnavailable=0.002.
     #[arg(long, default_value = "", value_name = "REASON=SHARE,...")]
     shares: Shares,
@@ -110,9 +130,12 @@ pub(crate) struct Sim {
     /// Faults of single keys: a file with a JSON list.
     #[arg(long, value_name = "FILE")]
     listed: Option<PathBuf>,
-    /// FCM: messages per minute and project.
+    /// FCM: messages per window and project.
     #[arg(long, value_name = "N")]
     quota: Option<u64>,
+    /// After how long the quota is refilled whole.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    quota_window: Duration,
     /// GOAWAY after so many requests of a connection.
     #[arg(long, value_name = "N")]
     goaway_every: Option<u64>,
@@ -170,6 +193,14 @@ fn distribution(text: &str) -> Result<Distribution, String> {
     }
 }
 
+fn over_limit(text: &str) -> Result<OverLimit, String> {
+    match text {
+        "refuse" => Ok(OverLimit::Refuse),
+        "goaway" => Ok(OverLimit::Goaway),
+        _ => Err("refuse or goaway".into()),
+    }
+}
+
 fn stream_change(text: &str) -> Result<StreamChange, String> {
     let (after, streams) = text.split_once('=').ok_or("AGE=STREAMS, for example 2s=1")?;
     let streams = streams.parse().map_err(|_| format!("{streams:?} is no number of streams"))?;
@@ -194,18 +225,24 @@ impl Sim {
         config.latency.distribution = self.distribution;
         config.latency.tick = self.tick;
         config.answers.sandbox = self.sandbox;
+        config.answers.realistic = !self.plain_answers;
+        set(&mut config.answers.header_table_bytes, self.answer_table_bytes);
         let limits = &mut config.limits;
         limits.stream_changes = self.stream_changes;
         limits.connections = self.connections_max;
         limits.accept_delay = self.accept_delay;
         set(&mut limits.streams, self.streams);
         set(&mut limits.one_stream_until_valid, self.one_stream_until_valid);
+        set(&mut limits.over_limit, self.over_limit);
+        set(&mut limits.frame_bytes_max, self.frame_bytes_max);
+        set(&mut limits.header_block_bytes_max, self.header_block_bytes_max);
         set(&mut limits.stream_window, self.stream_window);
         set(&mut limits.connection_window, self.connection_window);
         set(&mut limits.header_table_bytes, self.header_table_bytes);
         let faults = &mut config.faults;
         faults.dead = self.dead;
         faults.dead_seed = self.dead_seed;
+        set(&mut faults.unregistered_within, self.unregistered_within);
         faults.shares = self.shares;
         faults.retry_after = self.retry_after;
         faults.refused = self.refused;
@@ -214,7 +251,8 @@ impl Sim {
         faults.silent = self.silent;
         faults.drop_before_every = self.drop_before_every;
         faults.drop_after_every = self.drop_after_every;
-        faults.quota = self.quota.map(Quota::per_minute);
+        let window = self.quota_window;
+        faults.quota = self.quota.map(|requests| Quota { requests, window });
         faults.goaway = Goaway {
             every: self.goaway_every,
             after: self.goaway_after,
@@ -245,4 +283,55 @@ fn set<T>(slot: &mut T, value: Option<T>) {
 fn listed(path: &std::path::Path) -> Result<Vec<ListedFault>> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     serde_json::from_str(&text).with_context(|| format!("{} is no list of faults", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        sim: Sim,
+    }
+
+    fn config(line: &str) -> Value {
+        let sim = Line::try_parse_from(line.split(' ')).unwrap().sim;
+        serde_json::to_value(sim.config().unwrap()).unwrap()
+    }
+
+    /// Pointers of the fields that are the same in both.
+    fn same(one: &Value, other: &Value, at: &str) -> Vec<String> {
+        match (one, other) {
+            (Value::Object(one), Value::Object(other)) if !one.is_empty() => {
+                one.iter().flat_map(|(key, value)| same(value, &other[key], &format!("{at}/{key}"))).collect()
+            }
+            _ if one == other => vec![at.to_owned()],
+            _ => vec![],
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_simulator_is_a_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let listed = folder.path().join("listed");
+        std::fs::write(&listed, r#"[{"key":"00000000000000000000000000000010","manner":"silent"}]"#).unwrap();
+        let flags = "--listen 127.0.0.1:1 --control 127.0.0.1:2 --ca-out ca.pem --names sim --threads 2 --seed 3 \
+             --expect 4 --latency 60ms --spread 5ms --distribution exponential --tick 2ms --streams 9 \
+             --stream-changes 2s=1 --one-stream-until-valid true --over-limit refuse --stream-window 1 \
+             --connection-window 65536 --header-table-bytes 1 --frame-bytes-max 16385 --header-block-bytes-max 300 \
+             --connections-max 5 --accept-delay 1ms --sandbox --plain-answers --answer-table-bytes 0 --dead 0.1 \
+             --dead-seed 6 --unregistered-within 1s --shares INTERNAL=0.1 --retry-after 1s --refused 0.1 \
+             --dropped-before 0.1 --dropped-after 0.1 --silent 0.1 --drop-before-every 7 --drop-after-every 8 \
+             --quota 9 --quota-window 1s --goaway-every 10 --goaway-after 1s --goaway-after-rejections 11 \
+             --goaway-reason bye --credentials-expire-after 1s --miscount -1 --exit-when-stdin-closes --listed";
+        let told = config(&format!("sim fcm {flags} {}", listed.display()));
+        let usual = config("sim fcm");
+        assert_eq!(usual, serde_json::to_value(Config::fcm()).unwrap());
+        assert_eq!(same(&usual, &told, ""), ["/provider"]);
+        assert_eq!(told["faults"]["quota"]["window"], "1s");
+    }
 }

@@ -109,7 +109,7 @@ impl Connection {
                 frame_bytes_max: frame::FRAME_BYTES_DEFAULT,
                 last_stream: STREAM_ID_MAX,
             },
-            decoder: Decoder::new(config.header_table_bytes as usize),
+            decoder: Decoder::new(config.header_table_bytes as usize, config.header_block_bytes_max as usize),
             partial: Vec::new(),
             header_block: None,
             answers: Answers::new(&config),
@@ -249,17 +249,35 @@ impl Connection {
 
     /// Ends the requests whose deadline has passed and resets their streams. After a few of them the connection drains:
     /// something is wrong with it.
-    pub fn expire(&mut self, now: Nanos, ends: &mut impl Ends) {
+    ///
+    /// # Errors
+    /// Such a request lies in the output or the transport and not wholly with the kernel. It would leave if that took
+    /// bytes again, before any reset, so it is open until the connection is closed, which is now to be done.
+    pub fn expire(&mut self, now: Nanos, ends: &mut impl Ends) -> Result<(), ConnectionError> {
+        let mut is_stuck = false;
         for at in self.slots.expired(now) {
-            let stream = self.slots.get(at).stream();
             let is_answered = self.slots.get(at).status() != 0;
-            frame::put_reset(&mut self.out, stream, ErrorCode::CANCEL.0);
+            if !is_answered && self.may_still_leave(at) {
+                is_stuck = true;
+                continue;
+            }
+            frame::put_reset(&mut self.out, self.slots.get(at).stream(), ErrorCode::CANCEL.0);
             self.end_unanswered(at, Cause::Timeout, ends);
             self.timeouts += u32::from(!is_answered);
+        }
+        if is_stuck {
+            return Err(ConnectionError::Deadline("room in the socket"));
         }
         if self.timeouts >= self.config.timeouts_max {
             self.drain_for(DrainReason::Timeouts, &[], ends);
         }
+        Ok(())
+    }
+
+    /// Whether all of the request is produced and its last byte not wholly with the kernel: it leaves if that takes it.
+    fn may_still_leave(&self, at: u32) -> bool {
+        let end = self.slots.get(at).end();
+        end != slots::NOT_PRODUCED && end > self.written_through
     }
 
     /// Takes no new requests from now on; those in flight go on.
@@ -301,7 +319,8 @@ impl Connection {
         }
     }
 
-    /// Ends a request that will get no (further) answer.
+    /// Ends a request that will get no (further) answer. Its last byte, if it is not with the kernel, never gets there, or
+    /// the peer has closed the stream and ignores it.
     fn end_unanswered(&mut self, at: u32, cause: Cause, ends: &mut impl Ends) {
         let slot = self.slots.get(at);
         if slot.status() != 0 {

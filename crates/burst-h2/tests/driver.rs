@@ -267,6 +267,34 @@ fn what_a_full_socket_refused_never_goes_once_revoked() {
 }
 
 #[test]
+fn a_socket_that_stays_full_past_a_deadline_closes_and_nothing_that_was_given_back_arrives() {
+    const DEADLINE: u64 = 5_000_000;
+    let listener = Listener::new();
+    let client = client();
+    client.open(Plain::connect(listener.address()).unwrap());
+    let mut peer = listener.accept(&[(STREAMS, 100_000), (WINDOW, 1 << 30)]);
+    client.expect_event("ready 1000");
+    client.send_until(0..1000, 60_000, DEADLINE);
+    client.fill();
+    client.set_clock(DEADLINE);
+    let mut given_back = Vec::new();
+    loop {
+        match client.next() {
+            Told::End(tag, result) if result == "not processed: Timeout" => {
+                given_back.push(tag as u32 * 2 + 1)
+            }
+            Told::End(_, result) => assert_eq!(result, "unknown: Timeout"),
+            Told::Event(event) if event.starts_with("closed") => break,
+            Told::Event(_) => {}
+        }
+    }
+    assert!(!given_back.is_empty());
+    while let Some(stream) = peer.try_request() {
+        assert!(!given_back.contains(&stream), "stream {stream} was given back and arrived");
+    }
+}
+
+#[test]
 fn stopping_ends_every_request() {
     let listener = Listener::new();
     let client = client();

@@ -134,7 +134,11 @@ impl Connection {
             && let Some(at) = self.slots.find(head.stream)
         {
             frame::put_reset(&mut self.out, head.stream, code.0);
-            self.end_unanswered(at, Cause::Malformed, ends);
+            if self.slots.get(at).status() == 0 && self.may_still_leave(at) {
+                self.end_with(at, EndResult::Unknown(Cause::Malformed), ends);
+            } else {
+                self.end_unanswered(at, Cause::Malformed, ends);
+            }
         }
         self.count_noise()
     }

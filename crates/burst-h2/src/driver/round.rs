@@ -227,7 +227,11 @@ impl<'c, C: Clock, T: Transport> Rounds<'c, C, T> {
             }
             let id = endpoint.id;
             if endpoint.connection.next_deadline().is_some_and(|at| at <= now) {
-                endpoint.connection.expire(now, &mut Sink { traffic, id, now });
+                if let Err(error) = endpoint.connection.expire(now, &mut Sink { traffic, id, now }) {
+                    let cause = error.cause();
+                    self.close(index, error, cause, traffic);
+                    continue;
+                }
                 self.enqueue(index);
             }
             let Some(endpoint) = self.table.get(index) else { continue };

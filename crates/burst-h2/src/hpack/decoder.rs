@@ -1,6 +1,6 @@
 //! Reads header blocks. `skim` answers the usual block without touching the table; `decode` reads everything.
 
-use super::table::{DynamicTable, STATIC_COUNT};
+use super::table::{DynamicTable, ENTRY_OVERHEAD, STATIC_COUNT};
 use super::{huffman, integer};
 
 /// Size of the dynamic table until somebody says otherwise.
@@ -14,15 +14,19 @@ pub(crate) struct Decoder {
     table: DynamicTable,
     /// The SETTINGS_HEADER_TABLE_SIZE that we announced.
     table_bytes_max: usize,
+    /// What the fields of a block may come to, counted as SETTINGS_MAX_HEADER_LIST_SIZE counts: an index of one byte may
+    /// stand for a field of thousands.
+    list_bytes_max: usize,
     name: Vec<u8>,
     value: Vec<u8>,
 }
 
 impl Decoder {
-    pub(crate) fn new(table_bytes_max: usize) -> Decoder {
+    pub(crate) fn new(table_bytes_max: usize, list_bytes_max: usize) -> Decoder {
         Decoder {
             table: DynamicTable::new(table_bytes_max.min(TABLE_BYTES_DEFAULT)),
             table_bytes_max,
+            list_bytes_max,
             name: Vec::new(),
             value: Vec::new(),
         }
@@ -72,6 +76,16 @@ impl Decoder {
         mut sink: impl FnMut(&[u8], &[u8]),
     ) -> Result<(), HpackError> {
         let mut is_update_allowed = true;
+        let mut list_bytes = 0;
+        let list_bytes_max = self.list_bytes_max;
+        let mut sink = |name: &[u8], value: &[u8]| {
+            list_bytes += name.len() + value.len() + ENTRY_OVERHEAD;
+            if list_bytes > list_bytes_max {
+                return Err(HpackError("header list too long"));
+            }
+            sink(name, value);
+            Ok(())
+        };
         while let Some(&byte) = block.first() {
             match byte {
                 0x80.. => self.indexed(&mut block, &mut sink)?,
@@ -88,11 +102,14 @@ impl Decoder {
         Ok(())
     }
 
-    fn indexed(&mut self, block: &mut &[u8], sink: &mut impl FnMut(&[u8], &[u8])) -> Result<(), HpackError> {
+    fn indexed(
+        &mut self,
+        block: &mut &[u8],
+        sink: &mut impl FnMut(&[u8], &[u8]) -> Result<(), HpackError>,
+    ) -> Result<(), HpackError> {
         let index = integer::take(block, 7).ok_or(HpackError("integer cut or too large"))?;
         let (name, value) = self.table.get(index).ok_or(HpackError("index beyond the table"))?;
-        sink(name, value);
-        Ok(())
+        sink(name, value)
     }
 
     fn literal(
@@ -100,7 +117,7 @@ impl Decoder {
         block: &mut &[u8],
         prefix_bits: u32,
         is_indexing: bool,
-        sink: &mut impl FnMut(&[u8], &[u8]),
+        sink: &mut impl FnMut(&[u8], &[u8]) -> Result<(), HpackError>,
     ) -> Result<(), HpackError> {
         let index = integer::take(block, prefix_bits).ok_or(HpackError("integer cut or too large"))?;
         self.name.clear();
@@ -115,8 +132,7 @@ impl Decoder {
         if is_indexing {
             self.table.insert(&self.name, &self.value);
         }
-        sink(&self.name, &self.value);
-        Ok(())
+        sink(&self.name, &self.value)
     }
 
     fn update(&mut self, block: &mut &[u8]) -> Result<(), HpackError> {

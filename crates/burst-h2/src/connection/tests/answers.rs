@@ -162,7 +162,7 @@ fn frames_on_a_stream_that_is_over_keep_the_decoder_in_step() {
     wire.start(1, b"");
     wire.start_with(2, b"", 5 * MILLI).unwrap();
     wire.sent();
-    wire.connection.expire(5 * MILLI, &mut wire.log);
+    wire.connection.expire(5 * MILLI, &mut wire.log).unwrap();
     assert_eq!(wire.told(), ["2 unknown: Timeout"]);
     assert_eq!(wire.sent(), ["RST_STREAM 3 CANCEL"]);
     // The late answer enters ":status 410" into the table; the next one refers to it.

@@ -118,9 +118,9 @@ fn a_deadline_resets_the_stream_and_ends_the_request_once() {
     wire.start_with(2, b"", 20 * MILLI).unwrap();
     wire.sent();
     assert_eq!(wire.connection.next_deadline(), Some(10 * MILLI));
-    wire.connection.expire(9 * MILLI, &mut wire.log);
+    wire.connection.expire(9 * MILLI, &mut wire.log).unwrap();
     assert_eq!(wire.told(), [""; 0]);
-    wire.connection.expire(10 * MILLI, &mut wire.log);
+    wire.connection.expire(10 * MILLI, &mut wire.log).unwrap();
     assert_eq!(wire.told(), ["1 unknown: Timeout"]);
     assert_eq!(wire.sent(), ["RST_STREAM 1 CANCEL"]);
     // Its late answer is nobody's.
@@ -134,17 +134,33 @@ fn a_deadline_behind_the_status_is_an_answer() {
     wire.start_with(1, b"", 10 * MILLI).unwrap();
     wire.sent();
     wire.receive(&headers(1, &[0x8c]));
-    wire.connection.expire(10 * MILLI, &mut wire.log);
+    wire.connection.expire(10 * MILLI, &mut wire.log).unwrap();
     assert_eq!(wire.told(), ["1 answered 400"]);
 }
 
 #[test]
-fn an_unsent_request_past_its_deadline_was_not_processed() {
+fn a_held_request_past_its_deadline_was_not_processed_and_never_leaves() {
     let mut wire = Wire::ready();
-    wire.start_with(1, b"x", 10 * MILLI).unwrap();
-    wire.connection.expire(10 * MILLI, &mut wire.log);
-    assert_eq!(wire.told(), ["1 not processed: Timeout"]);
-    assert_eq!(wire.sent(), ["HEADERS 1", "DATA 1 \"x\" end", "RST_STREAM 1 CANCEL"]);
+    wire.receive(&settings(&[(setting::INITIAL_WINDOW_SIZE, 2)]));
+    wire.start_with(1, b"held", 10 * MILLI).unwrap();
+    wire.sent();
+    wire.connection.expire(10 * MILLI, &mut wire.log).unwrap();
+    assert_eq!(wire.told().last().unwrap(), "1 not processed: Timeout");
+    wire.receive(&window_update(1, 100));
+    assert_eq!(wire.sent(), ["RST_STREAM 1 CANCEL"]);
+}
+
+#[test]
+fn a_request_that_could_still_leave_past_its_deadline_ends_with_its_connection_only() {
+    let mut wire = Wire::ready();
+    wire.start_with(1, b"sent", 10 * MILLI).unwrap();
+    wire.sent();
+    wire.start_with(2, b"kept", 10 * MILLI).unwrap();
+    hand_over(&mut wire, 3);
+    let error = wire.connection.expire(10 * MILLI, &mut wire.log).unwrap_err();
+    assert!(matches!(error, ConnectionError::Deadline(_)));
+    assert_eq!(wire.told(), ["1 unknown: Timeout"], "the other's bytes may still go");
+    assert_eq!(wire.close(error.cause()), ["2 not processed: Timeout"]);
 }
 
 #[test]
@@ -154,10 +170,10 @@ fn a_few_timeouts_drain_the_connection() {
         wire.start_with(tag, b"", tag * MILLI).unwrap();
     }
     wire.sent();
-    wire.connection.expire(2 * MILLI, &mut wire.log);
+    wire.connection.expire(2 * MILLI, &mut wire.log).unwrap();
     assert_eq!(wire.connection.draining(), None);
     wire.told();
-    wire.connection.expire(3 * MILLI, &mut wire.log);
+    wire.connection.expire(3 * MILLI, &mut wire.log).unwrap();
     assert_eq!(wire.told(), ["3 unknown: Timeout", "draining: Timeouts \"\""]);
     assert_eq!(wire.connection.capacity(), 0);
 }

@@ -151,6 +151,15 @@ fn a_streams_faulty_window_update_resets_it_alone() {
 }
 
 #[test]
+fn a_faulty_window_update_for_a_request_that_still_leaves_makes_it_unknown() {
+    let mut wire = with_window(10);
+    wire.start(1, b"abc");
+    wire.receive(&window_update(1, 0));
+    assert_eq!(wire.told(), ["1 unknown: Malformed"]);
+    assert_eq!(wire.sent(), ["HEADERS 1", "DATA 1 \"abc\" end", "RST_STREAM 1 PROTOCOL_ERROR"]);
+}
+
+#[test]
 fn a_streams_receive_window_is_given_back_while_its_body_goes_on() {
     let mut wire = Wire::ready();
     wire.start_and_send(1);

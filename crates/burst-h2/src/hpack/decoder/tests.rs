@@ -14,6 +14,10 @@ fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Pairs, HpackError> {
     Ok(fields)
 }
 
+fn with_table(bytes_max: usize) -> Decoder {
+    Decoder::new(bytes_max, 1 << 20)
+}
+
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<char> = hex.chars().filter(|c| !c.is_whitespace()).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
@@ -25,7 +29,7 @@ fn pairs(fields: &[(&str, &str)]) -> Pairs {
 
 #[test]
 fn answers_of_rfc_7541_c_6_decode_with_evictions() {
-    let mut decoder = Decoder::new(256);
+    let mut decoder = with_table(256);
     let first = bytes(
         "4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e 919d 29ad 1718
          63c7 8f0b 97c8 e9ae 82ae 43d3",
@@ -57,7 +61,7 @@ fn answers_of_rfc_7541_c_6_decode_with_evictions() {
 
 #[test]
 fn requests_of_rfc_7541_c_3_decode_without_huffman() {
-    let mut decoder = Decoder::new(4096);
+    let mut decoder = with_table(4096);
     let block = bytes("8286 8441 0f77 7777 2e65 7861 6d70 6c65 2e63 6f6d");
     let expected =
         pairs(&[(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "www.example.com")]);
@@ -68,7 +72,7 @@ fn requests_of_rfc_7541_c_3_decode_without_huffman() {
 
 #[test]
 fn never_indexed_literals_decode_and_leave_the_table_alone() {
-    let mut decoder = Decoder::new(4096);
+    let mut decoder = with_table(4096);
     let block = bytes("1008 7061 7373 776f 7264 0673 6563 7265 74");
     assert_eq!(decode(&mut decoder, &block).unwrap(), pairs(&[("password", "secret")]));
     assert_eq!(decoder.table.len(), 0);
@@ -91,13 +95,13 @@ fn broken_blocks_are_refused() {
         ("0f", "index of a name cut"),
         ("7e", "name of an index beyond the table"),
     ] {
-        assert!(decode(&mut Decoder::new(4096), &bytes(block)).is_err(), "{why}");
+        assert!(decode(&mut with_table(4096), &bytes(block)).is_err(), "{why}");
     }
 }
 
 #[test]
 fn with_table_size_0_nothing_is_kept_and_an_update_to_0_is_read() {
-    let mut decoder = Decoder::new(0);
+    let mut decoder = with_table(0);
     assert_eq!(decode(&mut decoder, &bytes("2088")).unwrap(), pairs(&[(":status", "200")]));
     assert_eq!(decode(&mut decoder, &bytes("4001610162")).unwrap(), pairs(&[("a", "b")]));
     assert_eq!(decoder.table.len(), 0);
@@ -106,7 +110,7 @@ fn with_table_size_0_nothing_is_kept_and_an_update_to_0_is_read() {
 
 #[test]
 fn a_name_survives_the_eviction_of_the_entry_it_came_from() {
-    let mut decoder = Decoder::new(70);
+    let mut decoder = with_table(70);
     decode(&mut decoder, &bytes("40 02 6e61 02 7631")).unwrap();
     // Name by index 62, value long enough to push out that very entry.
     let block = [&bytes("7e 1e")[..], &[b'w'; 30]].concat();
@@ -116,7 +120,7 @@ fn a_name_survives_the_eviction_of_the_entry_it_came_from() {
 
 #[test]
 fn skimming_reads_usual_answers_and_leaves_all_others_to_decoding() {
-    let decoder = Decoder::new(4096);
+    let decoder = with_table(4096);
     for (block, status) in [
         ("88", Some(200)),
         ("88 0f2b 03 616263 1f0a 01 61", Some(200)),
@@ -141,18 +145,18 @@ fn skimming_reads_usual_answers_and_leaves_all_others_to_decoding() {
 fn without_a_table_literals_with_indexing_are_skimmed_too() {
     // What nginx sends: server, date and content-length "with indexing" each time.
     let block = bytes("88 76 85 aa6355e76b 61 03 646179 5f 01 30");
-    assert_eq!(Decoder::new(4096).skim(&block), None);
-    assert_eq!(Decoder::new(0).skim(&block), Some(200));
+    assert_eq!(with_table(4096).skim(&block), None);
+    assert_eq!(with_table(0).skim(&block), Some(200));
 }
 
 #[test]
 fn names_in_huffman_code_are_skimmed_when_they_are_ordinary() {
-    let decoder = Decoder::new(0);
+    let decoder = with_table(0);
     // "no-cache" as a name, then ":status", then "A".
     assert_eq!(decoder.skim(&bytes("88 00 86 a8eb10649cbf 01 31")), Some(200));
-    assert_eq!(decode(&mut Decoder::new(0), &bytes("00 85 b8848d36a3 01 31")).unwrap()[0].0, ":status");
+    assert_eq!(decode(&mut with_table(0), &bytes("00 85 b8848d36a3 01 31")).unwrap()[0].0, ":status");
     assert_eq!(decoder.skim(&bytes("88 00 85 b8848d36a3 01 31")), None);
-    assert_eq!(decode(&mut Decoder::new(0), &bytes("00 81 87 01 31")).unwrap()[0].0, "A");
+    assert_eq!(decode(&mut with_table(0), &bytes("00 81 87 01 31")).unwrap()[0].0, "A");
     assert_eq!(decoder.skim(&bytes("88 00 81 87 01 31")), None);
 }
 
@@ -168,6 +172,16 @@ fn field() -> impl Strategy<Value = (Vec<u8>, Vec<u8>, u8)> {
     (name, value, flags).prop_map(|(name, value, flags)| (name.into_bytes(), value, flags))
 }
 
+#[test]
+fn a_short_block_that_stands_for_a_long_list_is_refused() {
+    let mut decoder = Decoder::new(4096, 16 * 1024);
+    let mut entry = vec![0x40, 1, b'a'];
+    integer::put_string(&mut entry, &[b'v'; 4000]);
+    assert_eq!(decode(&mut decoder, &entry).unwrap()[0].1.len(), 4000);
+    assert_eq!(decode(&mut decoder, &[0xbe; 4]).unwrap().len(), 4);
+    assert_eq!(decode(&mut decoder, &[0xbe; 5]), Err(HpackError("header list too long")));
+}
+
 proptest! {
     #[test]
     fn agrees_with_an_independent_encoder(
@@ -175,7 +189,7 @@ proptest! {
         table in prop_oneof![Just(0u32), Just(100), Just(300), Just(4096)],
     ) {
         let mut other = OtherEncoder::with_dynamic_size(table);
-        let mut decoder = Decoder::new(table as usize);
+        let mut decoder = with_table(table as usize);
         for fields in blocks {
             let mut block = Vec::new();
             for field in &fields {
@@ -198,7 +212,7 @@ proptest! {
     fn any_bytes_are_decoded_or_refused_within_the_limits_of_the_table(
         blocks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 1..8),
     ) {
-        let mut decoder = Decoder::new(200);
+        let mut decoder = with_table(200);
         for block in blocks {
             let _ = decoder.decode(&block, |_, _| {});
             prop_assert!(decoder.table.len() <= 200 / 32);
@@ -207,7 +221,7 @@ proptest! {
 
     #[test]
     fn what_skimming_accepts_decoding_accepts_too(rest in prop::collection::vec(any::<u8>(), 0..24)) {
-        let mut decoder = Decoder::new(0);
+        let mut decoder = with_table(0);
         let block = [&[0x88][..], &rest].concat();
         if decoder.skim(&block).is_some() {
             let result = decoder.decode(&block, |_, _| {});

@@ -75,7 +75,7 @@ pub(crate) fn of(tag: &str, variant: &Variant) -> Vec<Warning> {
 
 /// A warning that `locale` gets the variant of another language.
 pub(crate) fn fallback(content: &Content, locale: &str, tag: &str) -> Option<Warning> {
-    let is_fallback = tag == content.fallback && language(locale) != language(tag);
+    let is_fallback = tag == content.fallback && !language(locale).eq_ignore_ascii_case(language(tag));
     is_fallback.then(|| Warning {
         pointer: "/content/variants".to_string(),
         kind: WarningKind::Fallback,

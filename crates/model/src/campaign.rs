@@ -51,11 +51,14 @@ pub struct Content {
 }
 
 impl Content {
-    /// The locale whose variant a device of `locale` gets: the same tag, else its language alone, else the fallback.
-    pub fn resolve<'a>(&'a self, locale: &'a str) -> Option<&'a str> {
-        let language = locale.split(['-', '_']).next().unwrap_or(locale);
-        let known = |tag: &&str| self.variants.contains_key(*tag);
-        [locale, language, self.fallback.as_str()].into_iter().find(known)
+    /// The locale whose variant a device of `locale` gets: the same tag, else the longest that it begins with
+    /// (`zh-Hant-TW`: `zh-Hant`, then `zh`; RFC 4647, 3.4), else the fallback. Case does not matter, and `_`, as Android
+    /// writes it, stands for `-`.
+    pub fn resolve(&self, locale: &str) -> Option<&str> {
+        let ends = locale.rmatch_indices(['-', '_']).map(|(end, _)| &locale[..end]);
+        let mut ranges = std::iter::once(locale).chain(ends);
+        let found = ranges.find_map(|range| self.variants.keys().find(|tag| is_same_tag(tag, range)));
+        found.or_else(|| self.variants.get_key_value(&self.fallback).map(|(tag, _)| tag)).map(String::as_str)
     }
 
     /// BLAKE3 of the canonical JSON: what "content unchanged" means.
@@ -64,6 +67,12 @@ impl Content {
             serde_json::to_vec(self).expect("strings, numbers and maps with string keys always serialize");
         Digest::of(&json)
     }
+}
+
+/// Whether two language tags are the same (RFC 5646, 2.1.1).
+pub fn is_same_tag(one: &str, other: &str) -> bool {
+    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.bytes().map(folded).eq(other.bytes().map(folded))
 }
 
 /// The groups that one Go sends.
@@ -182,6 +191,10 @@ fn check_content(content: &Content, faults: &mut Vec<Fault>) {
         if !is_label(locale, b"-_") {
             fault(faults, &pointer, "is not a language tag");
         }
+        let others = content.variants.keys().take_while(|other| *other != locale);
+        if let Some(other) = others.into_iter().find(|other| is_same_tag(other, locale)) {
+            fault(faults, &pointer, format!("is the same language tag as {other:?}"));
+        }
         if !variant.silent && variant.title.is_empty() && variant.body.is_empty() {
             fault(faults, &pointer, "has neither title nor body and is not silent");
         }
@@ -255,10 +268,37 @@ mod tests {
     }
 
     #[test]
-    fn a_locale_falls_back_to_its_language_then_to_the_fallback() {
+    fn a_locale_falls_back_part_by_part_then_to_the_fallback() {
         let mut content = content();
-        content.variants.insert("pt".into(), Variant::default());
-        assert_eq!(content.resolve("pt-BR"), Some("pt"));
-        assert_eq!(content.resolve("de"), Some("en"));
+        for tag in ["pt", "pt-PT", "zh", "zh-Hant"] {
+            content.variants.insert(tag.into(), Variant::default());
+        }
+        for (locale, tag) in [
+            ("pt-BR", "pt"),
+            ("pt-PT", "pt-PT"),
+            ("pt_pt", "pt-PT"),
+            ("PT", "pt"),
+            ("zh-Hant-TW", "zh-Hant"),
+            ("zh_CN", "zh"),
+            ("ptx", "en"),
+            ("de", "en"),
+            ("", "en"),
+        ] {
+            assert_eq!(content.resolve(locale), Some(tag), "{locale}");
+        }
+        content.fallback = "xx".into();
+        assert_eq!(content.resolve("de"), None);
+    }
+
+    #[test]
+    fn two_variants_of_one_language_tag_are_refused() {
+        let mut content = content();
+        content.variants.insert("EN".into(), content.variants["en"].clone());
+        let faults = check("n", &content, &[wave("a", &[])], &Policy::default());
+        assert_eq!(faults.len(), 1);
+        assert_eq!(
+            (&*faults[0].pointer, &*faults[0].detail),
+            ("/content/variants/en", "is the same language tag as \"EN\"")
+        );
     }
 }

@@ -105,7 +105,7 @@ pub enum DeviceError {
     #[error("app is empty, longer than {LABEL_BYTES_MAX} bytes or not letters, digits, . - _")]
     App,
     /// Not shaped like a BCP 47 tag.
-    #[error("locale is not a language tag of letters, digits and - of at most {LABEL_BYTES_MAX} bytes")]
+    #[error("locale is not a language tag of letters, digits, - _ of at most {LABEL_BYTES_MAX} bytes")]
     Locale,
     /// Missing, too long, or with odd characters.
     #[error("market is empty, longer than {LABEL_BYTES_MAX} bytes or not letters, digits, . - _")]

@@ -17,12 +17,12 @@ pub struct Timestamp(pub u64);
 impl Timestamp {
     /// From whole milliseconds since the Unix epoch.
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis * 1_000)
+        Self(millis.saturating_mul(1_000))
     }
 
     /// From whole seconds since the Unix epoch.
     pub const fn from_secs(secs: u64) -> Self {
-        Self(secs * 1_000_000)
+        Self(secs.saturating_mul(1_000_000))
     }
 
     /// Microseconds since the Unix epoch.
@@ -49,14 +49,14 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Timestamp;
     fn add(self, by: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_add(by.as_micros() as u64))
+        Timestamp(self.0.saturating_add(capped(by.as_micros())))
     }
 }
 
 impl Sub<Duration> for Timestamp {
     type Output = Timestamp;
     fn sub(self, by: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_sub(by.as_micros() as u64))
+        Timestamp(self.0.saturating_sub(capped(by.as_micros())))
     }
 }
 
@@ -183,6 +183,11 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+/// A duration's count in 64 bits: one that does not fit, as a header may ask for, is as long as can be.
+fn capped(count: u128) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
 /// Nanoseconds on a clock of this machine that never goes back and counts time spent suspended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Monotonic(pub u64);
@@ -197,14 +202,14 @@ impl Monotonic {
 impl Add<Duration> for Monotonic {
     type Output = Monotonic;
     fn add(self, by: Duration) -> Monotonic {
-        Monotonic(self.0.saturating_add(by.as_nanos() as u64))
+        Monotonic(self.0.saturating_add(capped(by.as_nanos())))
     }
 }
 
 impl Sub<Duration> for Monotonic {
     type Output = Monotonic;
     fn sub(self, by: Duration) -> Monotonic {
-        Monotonic(self.0.saturating_sub(by.as_nanos() as u64))
+        Monotonic(self.0.saturating_sub(capped(by.as_nanos())))
     }
 }
 
@@ -253,6 +258,17 @@ mod tests {
         for text in bad {
             assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
         }
+    }
+
+    #[test]
+    fn times_beyond_64_bits_are_the_last_there_are_and_never_wrap() {
+        let long = Duration::from_secs(u64::MAX);
+        assert_eq!(Timestamp(7) + long, Timestamp(u64::MAX));
+        assert_eq!(Monotonic(7) + Duration::from_secs(1 << 40), Monotonic(u64::MAX));
+        assert_eq!((Timestamp(7) - long, Monotonic(7) - long), (Timestamp(0), Monotonic(0)));
+        assert_eq!(Timestamp::from_millis(u64::MAX), Timestamp(u64::MAX));
+        assert_eq!(Timestamp::from_secs(u64::MAX), Timestamp(u64::MAX));
+        assert_eq!(Timestamp(u64::MAX).to_string(), "586524-01-19T08:01:49.551Z");
     }
 
     #[test]

@@ -178,6 +178,37 @@ proptest! {
     }
 }
 
+/// A length that is believed before it is compared with what is there asks for memory that nobody has.
+#[test]
+fn no_length_in_a_file_is_believed() {
+    let sample = Sample::new();
+    let numbers =
+        [0, 1, 0x7fff_ffff, u64::from(u32::MAX), 1 << 40, i64::MAX as u64, u64::MAX - 256, u64::MAX];
+    for (index, good, _) in sample.each_file() {
+        let header = (16..HEADER_BYTES - 32).step_by(8).map(|at| (at, 8));
+        let content = (HEADER_BYTES..good.len()).flat_map(|at| [(at, 2), (at, 4)]);
+        let places: Vec<(usize, usize)> = header.chain(content).collect();
+        for (at, bytes) in places {
+            for number in numbers {
+                let mut bad = good.clone();
+                let end = (at + bytes).min(good.len());
+                bad[at..end].copy_from_slice(&number.to_le_bytes()[..end - at]);
+                let checksum = Digest::of(&bad[..HEADER_BYTES - 32]);
+                bad[HEADER_BYTES - 32..HEADER_BYTES].copy_from_slice(&checksum.0);
+                let opened = sample.open_as(index, &bad, Digest::of(&bad));
+                let is_fitting = matches!(
+                    opened,
+                    Ok(())
+                        | Err(Error::Inconsistent { .. }
+                            | Error::Length { .. }
+                            | Error::HeaderDamaged { .. })
+                );
+                assert!(is_fitting, "{number} at {at}: {opened:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn an_audience_without_devices_is_a_snapshot_without_groups() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -276,7 +276,7 @@ impl Connection {
         if stream.is_multiple_of(2) {
             return Err(self.violation(ErrorCode::Protocol));
         }
-        let head = self.decode(block)?;
+        let head = self.decode(block, &desk.config)?;
         if stream <= self.last_stream {
             return self.trailers(stream, false, desk);
         }
@@ -299,7 +299,7 @@ impl Connection {
         block: &[u8],
         desk: &mut Desk,
     ) -> Result<(), Stop> {
-        let head = self.decode(block)?;
+        let head = self.decode(block, &desk.config)?;
         if stream <= self.last_stream {
             return self.trailers(stream, ends_stream, desk);
         }
@@ -354,7 +354,10 @@ impl Connection {
     }
 
     #[inline]
-    fn decode(&mut self, block: &[u8]) -> Result<Head, Stop> {
+    fn decode(&mut self, block: &[u8], config: &Config) -> Result<Head, Stop> {
+        if block.len() > config.limits.header_block_bytes_max as usize {
+            return Err(self.violation(ErrorCode::EnhanceYourCalm));
+        }
         self.headers.read(block).map_err(|_| self.violation(ErrorCode::Compression))
     }
 

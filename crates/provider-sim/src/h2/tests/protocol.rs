@@ -208,6 +208,24 @@ fn a_client_that_floods_without_reading_is_cut_off() {
 }
 
 #[test]
+fn a_header_block_above_the_limit_is_refused_in_one_frame_as_in_several() {
+    let mut config = apns();
+    config.limits.header_block_bytes_max = 256;
+    let long = |bytes: usize| block(&[post("/3/device/aa"), vec![("a", &"x".repeat(bytes))]].concat());
+    let least = long(0).len();
+    let fits = long(256 - least - 2);
+    assert!((250..=256).contains(&fits.len()), "{}", fits.len());
+    let mut wire = Wire::new(config.clone());
+    wire.send(&bytes(frame::HEADERS, FLAG_END_HEADERS, 1, &fits)).unwrap();
+    let data = bytes(frame::DATA, FLAG_END_STREAM, 3, b"{}");
+    let above = bytes(frame::HEADERS, FLAG_END_HEADERS, 3, &long(256));
+    for request in [above.clone(), [above, data].concat()] {
+        let mut wire = Wire::new(config.clone());
+        assert_eq!(wire.send(&request), Err(Stop::Violation(ErrorCode::EnhanceYourCalm)));
+    }
+}
+
+#[test]
 fn the_connection_window_is_granted_again_and_enforced() {
     let mut config = apns();
     config.limits.connection_window = 65_535;

@@ -2,7 +2,7 @@
 //! Whatever else may be tried later is a late retry, and not of this crate.
 
 use burst_h2::Cause;
-use model::{Class, OnUnknown, Outcome, Reason};
+use model::{Class, OnUnknown, Outcome, Platform, Reason};
 
 use crate::verdict::{Effect, Fault, Verdict};
 
@@ -12,13 +12,14 @@ pub const REFUSALS_MAX: u8 = 5;
 /// What was tried for a device so far. One byte, so that it travels in the tag of the request and needs no memory.
 ///
 /// Bits 0 to 2: requests that the provider did not process. Bits 3 to 5: why nobody knows what became of an earlier
-/// request, 0 when there is none. Bit 6: the token was renewed, or the connection replaced, for this device.
+/// request, 0 when there is none. Bit 6: an answer asked for a new token. Bit 7: an answer asked for another connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempt(u8);
 
 const REFUSALS: u8 = 0b111;
 const EARLIER_SHIFT: u32 = 3;
 const RENEWED: u8 = 1 << 6;
+const RECONNECTED: u8 = 1 << 7;
 
 /// The causes for which a device can be unknown, by their number in an [`Attempt`]; 0 stands for none.
 const UNKNOWNS: [Reason; 6] = [
@@ -53,16 +54,31 @@ impl Attempt {
         cause.filter(|cause| *cause != Reason::None)
     }
 
+    /// Requests that the provider has had for the device, those that it refused unread left out.
+    fn requests(self) -> u32 {
+        u32::from(self.earlier().is_some()) + (self.0 & (RENEWED | RECONNECTED)).count_ones()
+    }
+
     /// Whether a request written now makes the device *resent*: the provider has had one before that was not refused
     /// unread. One that was answered "not like this" has not arrived at the phone, but it counts where requests are
     /// counted, as that of a late retry does.
     pub fn is_resent(self) -> bool {
-        self.earlier().is_some() || self.0 & RENEWED != 0
+        self.requests() > 0
     }
 
-    /// Whether nothing of what this worker did for the device can have arrived: whoever takes it up again starts afresh.
+    /// Whether the provider has had no request of this worker's for the device: whoever takes it up again starts afresh.
     pub fn is_open(self) -> bool {
-        matches!(self.earlier(), None | Some(Reason::WorkerLost))
+        self.refusal(Platform::Apns).is_none() && matches!(self.earlier(), None | Some(Reason::WorkerLost))
+    }
+
+    /// What the answer was called that asked for another request.
+    fn refusal(self, platform: Platform) -> Option<Reason> {
+        let of_token = match platform {
+            Platform::Apns => Reason::ExpiredProviderToken,
+            Platform::Fcm => Reason::Unauthenticated,
+        };
+        let is = |bit| self.0 & bit != 0;
+        is(RENEWED).then_some(of_token).or_else(|| is(RECONNECTED).then_some(Reason::IdleTimeout))
     }
 
     fn refused(self) -> Option<Attempt> {
@@ -74,16 +90,21 @@ impl Attempt {
         self.earlier().is_none().then_some(Attempt(self.0 | (number as u8) << EARLIER_SHIFT))
     }
 
-    fn renewed(self) -> Option<Attempt> {
-        (self.0 & RENEWED == 0).then_some(Attempt(self.0 | RENEWED))
+    /// Once for each of the two causes that an answer can give.
+    fn asked_again(self, cause: u8) -> Option<Attempt> {
+        (self.0 & cause == 0).then_some(Attempt(self.0 | cause))
     }
 
-    /// The outcome when no further request leaves for the device: what is not known of an earlier one stays unknown.
-    pub fn unsent(self, class: Class, reason: Reason) -> Outcome {
-        match self.earlier() {
-            Some(cause) => Outcome::new(Class::Unknown, cause),
-            None => Outcome::new(class, reason),
-        }
+    /// The outcome when no further request leaves for the device: what is not known of an earlier one stays unknown, and
+    /// an answer that asked for another request is the last word. Of this class and reason if there was neither.
+    pub fn unsent(self, platform: Platform, class: Class, reason: Reason) -> Outcome {
+        let outcome = match (self.refusal(platform), self.earlier()) {
+            (None, None) => Outcome::new(class, reason),
+            // The worker that was lost may have sent it; ours was refused, and a late retry is marked anyhow.
+            (Some(refusal), None | Some(Reason::WorkerLost)) => Outcome::new(Class::Rejected, refusal),
+            (_, Some(cause)) => Outcome::new(Class::Unknown, cause),
+        };
+        outcome.with_resent(self.requests() > 1)
     }
 
     fn answered(self, outcome: Outcome) -> Outcome {
@@ -106,11 +127,11 @@ pub enum Next {
 pub fn after_answer(attempt: Attempt, verdict: &Verdict) -> Next {
     let outcome = attempt.answered(verdict.outcome);
     match verdict.effect {
-        Effect::RenewToken { .. } => match attempt.renewed() {
+        Effect::RenewToken { .. } => match attempt.asked_again(RENEWED) {
             Some(attempt) => Next::Again(attempt),
             None => Next::Stop(outcome, Fault::Credentials),
         },
-        Effect::Reconnect => attempt.renewed().map_or(Next::Final(outcome), Next::Again),
+        Effect::Reconnect => attempt.asked_again(RECONNECTED).map_or(Next::Final(outcome), Next::Again),
         Effect::StopLaunch(fault) => Next::Stop(outcome, fault),
         _ => Next::Final(outcome),
     }
@@ -118,7 +139,7 @@ pub fn after_answer(attempt: Attempt, verdict: &Verdict) -> Next {
 
 /// After a request that the provider has certainly not processed. A revoked one was taken back by us: it is as if it
 /// had never been started.
-pub fn after_refusal(attempt: Attempt, cause: Cause) -> Next {
+pub fn after_refusal(attempt: Attempt, cause: Cause, platform: Platform) -> Next {
     if cause == Cause::Revoked {
         return Next::Again(attempt);
     }
@@ -128,7 +149,7 @@ pub fn after_refusal(attempt: Attempt, cause: Cause) -> Next {
     };
     match attempt.refused() {
         Some(attempt) => Next::Again(attempt),
-        None => Next::Final(attempt.unsent(Class::NotSent, reason)),
+        None => Next::Final(attempt.unsent(platform, Class::NotSent, reason)),
     }
 }
 
@@ -164,18 +185,21 @@ mod tests {
     fn what_was_not_processed_is_sent_again_a_bounded_number_of_times_and_never_marked() {
         let mut attempt = Attempt::FIRST;
         for _ in 0..REFUSALS_MAX {
-            attempt = again(after_refusal(attempt, Cause::Refused));
+            attempt = again(after_refusal(attempt, Cause::Refused, Platform::Apns));
             assert!(!attempt.is_resent());
         }
-        let last = after_refusal(attempt, Cause::GoAway);
+        let last = after_refusal(attempt, Cause::GoAway, Platform::Apns);
         assert_eq!(last, Next::Final(Outcome::new(Class::NotSent, Reason::StreamRefused)));
-        let last = after_refusal(attempt, Cause::PeerClosed);
+        let last = after_refusal(attempt, Cause::PeerClosed, Platform::Apns);
         assert_eq!(last, Next::Final(Outcome::new(Class::NotSent, Reason::NoConnection)));
     }
 
     #[test]
     fn what_we_took_back_ourselves_costs_no_try() {
-        assert_eq!(after_refusal(Attempt::FIRST, Cause::Revoked), Next::Again(Attempt::FIRST));
+        assert_eq!(
+            after_refusal(Attempt::FIRST, Cause::Revoked, Platform::Apns),
+            Next::Again(Attempt::FIRST)
+        );
     }
 
     #[test]
@@ -206,9 +230,9 @@ mod tests {
     fn a_repetition_that_never_left_leaves_the_first_request_unknown_and_unmarked() {
         let second = again(after_silence(Attempt::FIRST, Cause::Transport, OnUnknown::ResendOnce));
         let lost = Outcome::new(Class::Unknown, Reason::ConnectionLost);
-        assert_eq!(second.unsent(Class::NotSent, Reason::Aborted), lost);
+        assert_eq!(second.unsent(Platform::Apns, Class::NotSent, Reason::Aborted), lost);
         assert_eq!(
-            Attempt::FIRST.unsent(Class::Expired, Reason::None),
+            Attempt::FIRST.unsent(Platform::Apns, Class::Expired, Reason::None),
             Outcome::new(Class::Expired, Reason::None)
         );
     }
@@ -229,6 +253,30 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_timeout_before_an_expired_token_does_not_stop_the_launch() {
+        let idle = rejected(Reason::IdleTimeout, Effect::Reconnect);
+        let expired = rejected(Reason::ExpiredProviderToken, Effect::RenewToken { closes_connection: true });
+        let second = again(after_answer(Attempt::FIRST, &idle));
+        let third = again(after_answer(second, &expired));
+        assert_eq!(after_answer(third, &idle), Next::Final(idle.outcome.resent()));
+        assert_eq!(after_answer(third, &expired), Next::Stop(expired.outcome.resent(), Fault::Credentials));
+    }
+
+    #[test]
+    fn a_device_whose_answer_asked_for_another_request_is_never_taken_up_unmarked() {
+        let expired = rejected(Reason::Unauthenticated, Effect::RenewToken { closes_connection: false });
+        let unsent = |attempt: Attempt| attempt.unsent(Platform::Fcm, Class::NotSent, Reason::NoConnection);
+        let second = again(after_answer(Attempt::FIRST, &expired));
+        assert!(!second.is_open(), "the provider has had a request");
+        assert_eq!(unsent(second), expired.outcome);
+        let taken_over = again(after_answer(Attempt::TAKEN_OVER, &expired));
+        assert_eq!((taken_over.is_open(), unsent(taken_over)), (false, expired.outcome.resent()));
+        let silent = again(after_silence(Attempt::FIRST, Cause::Timeout, OnUnknown::ResendOnce));
+        let third = again(after_answer(silent, &expired));
+        assert_eq!(unsent(third), Outcome::new(Class::Unknown, Reason::TimedOut).resent());
+    }
+
+    #[test]
     fn a_fault_of_all_stops_at_its_first_device() {
         let verdict = rejected(Reason::BadTopic, Effect::StopLaunch(Fault::Message));
         assert_eq!(after_answer(Attempt::FIRST, &verdict), Next::Stop(verdict.outcome, Fault::Message));
@@ -245,7 +293,7 @@ mod tests {
     #[test]
     fn a_device_is_open_until_a_request_of_ours_may_have_arrived() {
         assert!(Attempt::FIRST.is_open() && Attempt::TAKEN_OVER.is_open());
-        assert!(again(after_refusal(Attempt::FIRST, Cause::GoAway)).is_open());
+        assert!(again(after_refusal(Attempt::FIRST, Cause::GoAway, Platform::Apns)).is_open());
         assert!(!again(after_silence(Attempt::FIRST, Cause::Timeout, OnUnknown::ResendOnce)).is_open());
     }
 

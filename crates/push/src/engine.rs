@@ -48,7 +48,7 @@ pub struct EngineConfig {
     pub patience: Duration,
     /// Of the driver of each thread.
     pub driver: DriverConfig,
-    /// Of each connection; the pool decides about streams.
+    /// Of each connection; the pool decides about streams, the header table and timeouts.
     pub connection: ConnectionConfig,
 }
 

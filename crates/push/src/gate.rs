@@ -127,6 +127,10 @@ impl Gate {
         self.raise(STOPPED) < STOPPED
     }
 
+    pub(crate) fn not_after(&self) -> u64 {
+        self.not_after.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.state.load(Ordering::Relaxed) == STOPPED
     }

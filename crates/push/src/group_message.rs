@@ -5,6 +5,8 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burst_h2::{Field, Template};
+use message::FcmMessage;
+use model::Platform;
 
 use crate::apns::template::IdPrefix;
 use crate::error::Error;
@@ -50,8 +52,17 @@ pub(crate) struct Message {
 pub(crate) enum Body {
     /// The key is in the path.
     Apns { payload: Box<[u8]>, id_prefix: IdPrefix },
-    /// The key is in the body.
-    Fcm { before_token: Box<[u8]>, before_fid: Box<[u8]>, after: Box<[u8]> },
+    /// The key is in the body, and behind it a time to live that shrinks as the launch's end comes nearer.
+    Fcm { message: FcmMessage, ttl_s_max: u32 },
+}
+
+impl Body {
+    pub(crate) fn platform(&self) -> Platform {
+        match self {
+            Body::Apns { .. } => Platform::Apns,
+            Body::Fcm { .. } => Platform::Fcm,
+        }
+    }
 }
 
 impl Message {

@@ -35,6 +35,10 @@ pub struct PoolConfig {
     /// What the provider's answers may keep in a table on our side: a table spares the eleven fields that Google repeats
     /// in each answer, and gains nothing with APNs'.
     pub header_table_bytes: u32,
+    /// Requests of a connection that may run into their deadlines before it is replaced. A dead connection shows by the
+    /// PING that follows a timeout; this is for one that answers PINGs and not requests. A provider that is silent to one
+    /// request in a thousand must not meet it: all connections would go at once, when those devices are to be sent again.
+    pub timeouts_max: u32,
     /// Devices submitted and not done, at most: twice what the connections carry at once keeps them busy.
     pub devices_max: u32,
     /// Between two openings: opening quickly looks like an attack.
@@ -70,6 +74,7 @@ impl PoolConfig {
             doubtful_connections: 1,
             streams_max,
             header_table_bytes,
+            timeouts_max: streams_max / 10,
             devices_max: connections.saturating_mul(streams_max).saturating_mul(2),
             open_spacing: Duration::from_millis(5),
             opening_max: 16,
@@ -89,6 +94,7 @@ impl PoolConfig {
         bounds((1..=10_000).contains(&self.connections), "connections", "1 to 10,000")?;
         bounds(self.doubtful_connections <= 1_000, "doubtful connections", "0 to 1,000")?;
         bounds((1..=10_000).contains(&self.streams_max), "streams per connection", "1 to 10,000")?;
+        bounds(self.timeouts_max >= 1, "timeouts of a connection", "at least 1")?;
         bounds(self.devices_max >= 1, "devices in a pool", "at least 1")?;
         bounds(self.opening_max >= 1, "connections being opened", "at least 1")?;
         let usable = |key: &Vec<u8>| (1..=apns::template::KEY_BYTES_MAX).contains(&key.len());
@@ -387,18 +393,15 @@ impl<S: Side> Pool<S> {
         Message::new(self.state.id, fields, body).map(GroupMessage::new)
     }
 
-    /// A group's message for FCM with this time to live.
+    /// A group's message for FCM with at most this time to live: what is left to the launch's not-after, as its gate
+    /// knows it, when a request starts.
     ///
     /// # Errors
     /// The pool is APNs', or a value cannot stand in a header.
-    pub fn fcm_message(&self, message: &FcmMessage, ttl_s: u32) -> Result<GroupMessage<S>, Error> {
+    pub fn fcm_message(&self, message: &FcmMessage, ttl_s_max: u32) -> Result<GroupMessage<S>, Error> {
         self.check_platform(Platform::Fcm)?;
         let fields = fcm::template::fields(&self.state.authority, &self.state.app);
-        let body = Body::Fcm {
-            before_token: message.token_prefix.clone().into(),
-            before_fid: message.fid_prefix.clone().into(),
-            after: message.suffix_for(ttl_s).into(),
-        };
+        let body = Body::Fcm { message: message.clone(), ttl_s_max };
         Message::new(self.state.id, fields, body).map(GroupMessage::new)
     }
 

@@ -34,6 +34,13 @@ impl Verdict {
         Verdict { outcome, effect: Effect::None, key: KeyState::Alive, retry_after: None }
     }
 
+    /// Judged by a status whose body did not arrive, or not wholly: a connection may end behind the status. One such
+    /// answer does not stop a launch; where the fault is everybody's, the next one says so in full.
+    pub(crate) fn unless_cut(self, body: &[u8]) -> Verdict {
+        let stops = matches!(self.effect, Effect::StopLaunch(_));
+        if stops && is_cut(body) { self.with_effect(Effect::Alarm) } else { self }
+    }
+
     pub(crate) const fn with_effect(mut self, effect: Effect) -> Verdict {
         self.effect = effect;
         self
@@ -43,6 +50,11 @@ impl Verdict {
         self.key = key;
         self
     }
+}
+
+/// Whether it is the beginning of a JSON text, or nothing.
+fn is_cut(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err_and(|error| error.is_eof())
 }
 
 /// What an answer means beyond its device.

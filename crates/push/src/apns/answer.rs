@@ -23,9 +23,9 @@ pub fn judge(status: u16, body: &[u8]) -> Verdict {
     if status == 200 {
         return Verdict::ACCEPTED;
     }
-    let body = read(body);
-    match reason(status, &body.reason) {
-        Some(reason) => verdict(status, reason, body.timestamp),
+    let Body { reason: text, timestamp } = read(body);
+    match reason(status, &text) {
+        Some(reason) => verdict(status, reason, timestamp).unless_cut(body),
         None => Verdict::not_understood(),
     }
 }
@@ -182,6 +182,17 @@ mod tests {
         assert_eq!(reason(400, b"{\"reason\":\"SomethingNew\"}"), Reason::OtherApns);
         assert_eq!(judge(400, b"{\"reason\":\"QUOTA_EXCEEDED\"}").effect, Effect::Alarm);
         assert_eq!(judge(403, b"{\"reason\":\"SomethingNew\"}").effect, CREDENTIALS);
+    }
+
+    #[test]
+    fn an_answer_whose_body_is_missing_or_cut_stops_no_launch() {
+        for status in [403, 404, 405, 413] {
+            for body in [&b""[..], b"{\"reason\":\"BadPa"] {
+                assert_eq!(judge(status, body).effect, Effect::Alarm, "{status}");
+            }
+            let of_proxy = judge(status, b"<html>");
+            assert!(matches!(of_proxy.effect, Effect::StopLaunch(_)) || status == 405, "{of_proxy:?}");
+        }
     }
 
     #[test]

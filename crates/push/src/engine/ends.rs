@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use burst_h2::driver::{ConnectionEvent, ConnectionRef};
-use burst_h2::{ConnectionError, End, EndResult, Fields, Nanos};
+use burst_h2::{Cause, ConnectionError, DrainReason, End, EndResult, Fields, Nanos};
 use model::{Outcome, Platform, Reason};
 
 use super::Listener;
@@ -18,6 +18,9 @@ use crate::{apns, fcm};
 
 /// The same alarm of a pool is told this often at most.
 const ALARM_EVERY: Nanos = 10_000_000_000;
+
+/// Between two PINGs after timeouts on one connection: Google tells off who sends many.
+const PROBE_EVERY: Nanos = 300_000_000_000;
 
 /// A pause that ends less than this later than the one before is no news.
 const PAUSE_NEWS: Nanos = 1_000_000_000;
@@ -68,11 +71,16 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             link.is_warm = true;
             link.is_authenticated |= is_authenticated;
         });
-        lane.pool.failures.store(0, Ordering::Relaxed);
+        if !link.is_sent_away {
+            lane.pool.failures.store(0, Ordering::Relaxed);
+        }
     }
 
     fn end_otherwise(&mut self, connection: ConnectionRef, tag: Tag, end: &End<'_>, now: Nanos) {
         let Some(lane_at) = self.link(connection).map(|link| link.lane) else { return };
+        if let EndResult::Unknown(Cause::Timeout) = end.result {
+            self.probe(connection, now);
+        }
         let verdict = match end.result {
             EndResult::Answered { status, fields, body } => Some(self.judge(lane_at, status, fields, body)),
             _ => None,
@@ -85,7 +93,9 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         }
         let Some(Some(shard)) = self.shards.get_mut(usize::from(tag.slot)) else { return };
         let next = match (&end.result, &verdict) {
-            (EndResult::NotProcessed(cause), _) => again::after_refusal(tag.attempt, *cause),
+            (EndResult::NotProcessed(cause), _) => {
+                again::after_refusal(tag.attempt, *cause, shard.platform())
+            }
             (EndResult::Unknown(cause), _) => {
                 again::after_silence(tag.attempt, *cause, shard.work.on_unknown)
             }
@@ -97,6 +107,13 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         };
         let has_answer = verdict.is_some();
         self.proceed(connection, lane_at, tag, next, has_answer, now);
+    }
+
+    /// A request got no answer: a PING tells whether the connection is dead, which the driver then closes.
+    fn probe(&mut self, connection: ConnectionRef, now: Nanos) {
+        let Some(link) = self.link(connection).filter(|link| now >= link.probe_at) else { return };
+        link.probe_at = now + PROBE_EVERY;
+        self.errands.push(Errand::Ping(connection));
     }
 
     fn proceed(
@@ -246,7 +263,12 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                 link.change(lane.share(), |link| link.stream_limit = limit);
                 self.errands.push(Errand::Ask(connection));
             }
-            ConnectionEvent::Draining { debug_data, .. } => {
+            ConnectionEvent::Draining { reason, debug_data } => {
+                let is_goaway = matches!(reason, DrainReason::GoAway { .. });
+                if is_goaway && !link.is_sent_away && link.was_of_no_use(self.clock.monotonic().0) {
+                    lane.pool.failures.fetch_add(1, Ordering::Relaxed);
+                }
+                link.is_sent_away |= is_goaway;
                 link.enter(Stage::Draining, lane.share());
                 lane.has_news = true;
                 lane.pool.connection_wanted.notify_one();
@@ -274,15 +296,13 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         link.leave(lane.share());
         lane.links.retain(|known| *known != connection);
         lane.pool.closed.fetch_add(1, Ordering::Relaxed);
-        let is_ours = matches!(error, ConnectionError::Local);
-        if !is_ours {
+        if !matches!(error, ConnectionError::Local) {
             let error = super::keeper::describe(error);
             tracing::debug!(pool = lane.pool.key, error, "connection closed");
             lane.pool.note_error(error);
-        }
-        if !link.is_warm && !is_ours {
-            // It never showed that it works: the next ones wait longer and longer.
-            lane.pool.failures.fetch_add(1, Ordering::Relaxed);
+            if !link.is_sent_away && link.was_of_no_use(self.clock.monotonic().0) {
+                lane.pool.failures.fetch_add(1, Ordering::Relaxed);
+            }
         }
         lane.has_news = true;
         lane.pool.connection_wanted.notify_one();

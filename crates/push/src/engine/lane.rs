@@ -15,6 +15,8 @@ use crate::pool::{Counts, PoolState, Share};
 use crate::token::Token;
 use crate::{apns, fcm};
 
+const SHORT_LIFE: Nanos = 10_000_000_000;
+
 /// A device to be sent again, on another connection if there is one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Again {
@@ -195,6 +197,11 @@ pub(crate) struct Link {
     pub(crate) stream_limit: u32,
     /// Told to drain: it takes no further request.
     pub(crate) is_condemned: bool,
+    /// The peer said GOAWAY.
+    pub(crate) is_sent_away: bool,
+    pub(crate) opened_at: Nanos,
+    /// No PING for a timeout before this moment.
+    pub(crate) probe_at: Nanos,
     /// The generation of the token that its last request carried.
     pub(crate) token: u64,
     /// When it last had a request or a PING.
@@ -222,6 +229,9 @@ impl Link {
             warm_up_at: 0,
             stream_limit: 0,
             is_condemned: false,
+            is_sent_away: false,
+            opened_at: now,
+            probe_at: 0,
             token: 0,
             used_at: now,
             wrote: None,
@@ -238,6 +248,14 @@ impl Link {
         let before = self.counts();
         change(self);
         share.add(before, self.counts());
+    }
+
+    /// Whether it never worked, or ends soon after it was opened and before a shard's request was accepted: the next ones
+    /// wait longer and longer, for opening and closing quickly looks like an attack.
+    pub(crate) fn was_of_no_use(&self, now: Nanos) -> bool {
+        let is_short = now < self.opened_at + SHORT_LIFE;
+        let was_used = self.is_authenticated && self.wrote.is_some();
+        !was_used && (!self.is_warm || is_short)
     }
 
     /// Takes it out of the counts.

@@ -102,6 +102,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let config = ConnectionConfig {
             streams_max: lane.pool.config.streams_max,
             header_table_bytes: lane.pool.config.header_table_bytes,
+            timeouts_max: lane.pool.config.timeouts_max,
             ..self.connection.clone()
         };
         let user = self.free_links.pop().unwrap_or(self.links.len() as u64);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use burst_h2::driver::{ConnectionEvent, ConnectionRef, Control, Starter, Tls, Traffic, Wake};
-use burst_h2::{ConnectionConfig, End, Nanos, Request, Template};
+use burst_h2::{ConnectionConfig, End, Nanos, Request};
 use model::runtime::Clock;
-use model::{Class, LaunchId, Platform, Reason};
+use model::{Class, LaunchId, Outcome, Platform, Reason};
 
 use super::lane::{Lane, Link};
 use super::port::Port;
-use super::shard::{Active, Ending};
+use super::shard::{Active, Ending, Prepared};
 use super::tag::Tag;
 use super::{Listener, Shared};
 use crate::again::Attempt;
@@ -201,18 +201,18 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let Self { shards, lanes, scratch, links, shared, .. } = self;
         let Some(shard) = shards[usize::from(slot)].as_deref_mut() else { return false };
         let lane = &mut lanes[shard.lane as usize];
-        let Some((generation, template)) = template_for(shard, lane) else { return false };
+        let Some(prepared) = lane.token().and_then(|token| shard.prepared(token, now)) else { return false };
         let deadline = now + shared.config.answer_within.as_nanos() as u64;
-        let tag = Tag { index: 0, slot, attempt: shard.first_attempt(), token: generation as u8 };
+        let tag = Tag { index: 0, slot, attempt: shard.first_attempt(), token: prepared.generation as u8 };
         let (mut index, mut started) = (shard.next, 0);
         let devices = shard.work.keys.len();
         while index < devices {
             let tag = Tag { index, ..tag }.code();
-            match scratch.start(&shard.work, index, tag, &template, deadline, starter) {
+            match scratch.start(&shard.work, index, tag, &prepared, deadline, starter) {
                 Start::Started => started += 1,
                 Start::Full => break,
                 Start::Unusable => {
-                    shard.finish(index, Attempt::FIRST.unsent(Class::NotSent, Reason::UnusableKey));
+                    shard.finish(index, Outcome::new(Class::NotSent, Reason::UnusableKey));
                 }
             }
             index += 1;
@@ -225,7 +225,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         }
         if let Some(Some(link)) = links.get_mut(connection.user as usize) {
             link.wrote = Some((slot, shard.permit_epoch));
-            link.token = generation;
+            link.token = prepared.generation;
             link.used_at = now;
         }
         if shard.is_done() {
@@ -277,18 +277,21 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let Self { shards, lanes, scratch, links, shared, .. } = self;
         let Some(shard) = shards[usize::from(tag.slot)].as_deref_mut() else { return Start::Unusable };
         let lane = &mut lanes[shard.lane as usize];
-        let Some((generation, template)) = template_for(shard, lane) else { return Start::Full };
+        let Some(prepared) = lane.token().and_then(|token| shard.prepared(token, now)) else {
+            return Start::Full;
+        };
         let deadline = now + shared.config.answer_within.as_nanos() as u64;
-        let code = Tag { token: generation as u8, ..tag }.code();
-        let start = scratch.start(&shard.work, tag.index, code, &template, deadline, starter);
+        let code = Tag { token: prepared.generation as u8, ..tag }.code();
+        let start = scratch.start(&shard.work, tag.index, code, &prepared, deadline, starter);
         if start == Start::Unusable {
             // It was usable the first time: the store of its keys has changed under us. The sweep reports the shard.
-            shard.finish(tag.index, tag.attempt.unsent(Class::NotSent, Reason::UnusableKey));
+            let outcome = tag.attempt.unsent(shard.platform(), Class::NotSent, Reason::UnusableKey);
+            shard.finish(tag.index, outcome);
         }
         shard.count(u32::from(start == Start::Started), now);
         if let Some(Some(link)) = links.get_mut(connection.user as usize) {
             link.wrote = Some((tag.slot, shard.permit_epoch));
-            link.token = generation;
+            link.token = prepared.generation;
             link.used_at = now;
         }
         start
@@ -374,18 +377,6 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     }
 }
 
-/// The token's generation, and the template that carries that token.
-#[inline]
-fn template_for<K: Keys>(shard: &mut Active<K>, lane: &Lane<K>) -> Option<(u64, Template)> {
-    let (generation, token) = lane.token()?;
-    if shard.template.as_ref().is_none_or(|(known, _)| known != generation) {
-        // Its fields were tried when the message was made; only a token with odd bytes can fail here.
-        let built = shard.work.message.template(*generation, token).ok()?;
-        shard.template = Some((*generation, built));
-    }
-    shard.template.clone()
-}
-
 impl Scratch {
     #[inline]
     fn start<K: Keys>(
@@ -393,10 +384,11 @@ impl Scratch {
         work: &Work<K>,
         index: u32,
         tag: u64,
-        template: &Template,
+        prepared: &Prepared,
         deadline: Nanos,
         starter: &mut Starter<'_>,
     ) -> Start {
+        let Prepared { template, after, .. } = prepared;
         let key = work.keys.key(index, &mut self.room);
         let started = match (&work.message.body, key) {
             (Body::Apns { payload, id_prefix }, Key::Apns(key)) if is_usable(key, KEY_BYTES_MAX) => {
@@ -404,12 +396,12 @@ impl Scratch {
                 let (varying, body) = ([self.device.path(), self.device.id()], [&payload[..]]);
                 starter.start(&Request { template, varying: &varying, body: &body, tag, deadline })
             }
-            (Body::Fcm { before_token, after, .. }, Key::FcmToken(key)) if is_usable(key, KEY_CHARS_MAX) => {
-                let body = [&before_token[..], key, after];
+            (Body::Fcm { message, .. }, Key::FcmToken(key)) if is_usable(key, KEY_CHARS_MAX) => {
+                let body = [&message.token_prefix[..], key, after];
                 starter.start(&Request { template, varying: &[], body: &body, tag, deadline })
             }
-            (Body::Fcm { before_fid, after, .. }, Key::FcmFid(key)) if is_usable(key, KEY_CHARS_MAX) => {
-                let body = [&before_fid[..], key, after];
+            (Body::Fcm { message, .. }, Key::FcmFid(key)) if is_usable(key, KEY_CHARS_MAX) => {
+                let body = [&message.fid_prefix[..], key, after];
                 starter.start(&Request { template, varying: &[], body: &body, tag, deadline })
             }
             _ => return Start::Unusable,
@@ -452,7 +444,12 @@ impl<K: Keys, L: Listener> Traffic for Sender<K, L> {
         let Some(shard) = self.shards[usize::from(slot)].as_deref() else { return true };
         // Another shard by now, or what it wrote was taken back.
         let is_other = shard.permit_epoch != epoch;
-        is_other || shard.work.gate.passage(&shard.work.lease_until, now) == Passage::Open
+        let may_write = is_other || shard.work.gate.passage(&shard.work.lease_until, now) == Passage::Open;
+        if !may_write {
+            // The gate may open again before the sweep sees it shut and takes the rest back.
+            self.errands.push(Errand::Ask(connection));
+        }
+        may_write
     }
 
     fn tick(&mut self, control: &mut Control<'_, Tls>, now: Nanos) -> Wake {

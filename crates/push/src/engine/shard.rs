@@ -1,11 +1,15 @@
 //! A shard while a thread sends it: which devices have their outcome, and what else came to light.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use burst_h2::{Nanos, Template};
-use model::{Class, Monotonic, Outcome, Reason, Timestamp};
+use model::{Class, Monotonic, Outcome, Platform, Reason, Timestamp};
 
 use crate::again::Attempt;
+use crate::fcm::template::ttl_s;
+use crate::group_message::Body;
+use crate::token::Token;
 use crate::verdict::{KeyState, Verdict};
 use crate::work::{DeadKey, Keys, LaunchStop, NO_ANSWER, ShardDone, WhyOpen, Work};
 
@@ -18,12 +22,24 @@ pub(crate) enum Ending {
     Final(Class, Reason),
 }
 
+/// What the requests of a shard have in common for a while. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    /// Of the token in `template`.
+    pub(crate) generation: u64,
+    pub(crate) template: Template,
+    /// FCM: what stands behind the key.
+    pub(crate) after: Arc<[u8]>,
+    /// The time to live behind the key is good for requests started until then.
+    good_until: Nanos,
+}
+
 pub(crate) struct Active<K> {
     pub(crate) work: Work<K>,
     /// The lane that sends it.
     pub(crate) lane: u32,
-    /// Template for the token of a generation, asked for when the shard is first sent.
-    pub(crate) template: Option<(u64, Template)>,
+    /// Asked for when the shard is first sent.
+    prepared: Option<Prepared>,
     /// Changes when its writing was stopped and what waited was taken back. No two shards of a thread share one.
     pub(crate) permit_epoch: u64,
     /// Since when writing has not been permitted.
@@ -57,7 +73,7 @@ impl<K: Keys> Active<K> {
         Self {
             work,
             lane,
-            template: None,
+            prepared: None,
             permit_epoch,
             shut_since: None,
             next: 0,
@@ -67,10 +83,38 @@ impl<K: Keys> Active<K> {
         }
     }
 
+    pub(crate) fn platform(&self) -> Platform {
+        self.work.message.body.platform()
+    }
+
     /// Devices for which nothing was started yet.
     #[inline]
     pub(crate) fn unstarted(&self) -> u32 {
         self.work.keys.len() - self.next
+    }
+
+    /// What requests started now have in common. `None` for a token that cannot stand in a header: its other fields were
+    /// tried when the message was made.
+    #[inline]
+    pub(crate) fn prepared(&mut self, token: &(u64, Token), now: Nanos) -> Option<Prepared> {
+        let is_good = |known: &Prepared| known.generation == token.0 && now <= known.good_until;
+        if !self.prepared.as_ref().is_some_and(is_good) {
+            self.prepared = self.prepare(token, now);
+        }
+        self.prepared.clone()
+    }
+
+    #[cold]
+    fn prepare(&self, (generation, token): &(u64, Token), now: Nanos) -> Option<Prepared> {
+        let template = self.work.message.template(*generation, token).ok()?;
+        let (after, good_until) = match &self.work.message.body {
+            Body::Apns { .. } => (Vec::new(), Nanos::MAX),
+            Body::Fcm { message, ttl_s_max } => {
+                let (ttl_s, until) = ttl_s(*ttl_s_max, self.work.gate.not_after(), now);
+                (message.suffix_for(ttl_s), until)
+            }
+        };
+        Some(Prepared { generation: *generation, template, after: after.into(), good_until })
     }
 
     /// Whether every device has its outcome or stays open.
@@ -150,18 +194,17 @@ impl<K: Keys> Active<K> {
 
     /// A device whose last request did not reach the provider, in a shard for which nothing more is written.
     pub(crate) fn leave(&mut self, index: u32, attempt: Attempt) {
-        let ending = self.ending.unwrap_or(Ending::Return(WhyOpen::Held));
-        let outcome = match ending {
-            Ending::Final(class, reason) => attempt.unsent(class, reason),
+        let (class, reason) = match self.ending.unwrap_or(Ending::Return(WhyOpen::Held)) {
+            Ending::Final(class, reason) => (class, reason),
             Ending::Return(why) => {
                 if attempt.is_open() {
                     self.done.open.push(index);
                     self.done.why_open = Some(why);
                 }
-                attempt.unsent(Class::NotSent, Reason::WorkerStopped)
+                (Class::NotSent, Reason::WorkerStopped)
             }
         };
-        self.finish(index, outcome);
+        self.finish(index, attempt.unsent(self.platform(), class, reason));
     }
 
     /// What became of it; every device has its outcome.
@@ -170,5 +213,101 @@ impl<K: Keys> Active<K> {
         self.done.open.sort_unstable();
         self.done.dead.sort_unstable_by_key(|dead| dead.index);
         self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::AtomicU64;
+
+    use burst_h2::Field;
+    use model::{Content, LaunchId, OnUnknown, Variant};
+
+    use super::*;
+    use crate::gate::LaunchGate;
+    use crate::group_message::Message;
+    use crate::installation::Live;
+    use crate::pool::PoolId;
+    use crate::secret::Secret;
+    use crate::work::{Key, KeyBuf};
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    struct One;
+
+    impl Keys for One {
+        fn len(&self) -> u32 {
+            1
+        }
+
+        fn key<'a>(&'a self, _: u32, _: &'a mut KeyBuf) -> Key<'a> {
+            Key::FcmToken(b"token")
+        }
+
+        fn ordinal(&self, _: u32) -> u64 {
+            0
+        }
+    }
+
+    fn of_fcm(not_after: Nanos, ttl_s_max: u32) -> Active<One> {
+        let variant = Variant { title: "Fanfare".into(), body: "Go".into(), ..Variant::default() };
+        let content = Content { variants: BTreeMap::from([("en".into(), variant)]), fallback: "en".into() };
+        let context = message::compose::Context {
+            collapse_id: message::compose::collapse_id(LaunchId(1)),
+            not_after: Timestamp::from_secs(9_000),
+            now: Timestamp::from_secs(0),
+        };
+        let message = message::compose(&content, "en", &context).unwrap().fcm;
+        let fields = [(":method", "POST"), (":scheme", "https"), (":path", "/")];
+        let fields = fields.iter().map(|(name, value)| Field::constant(name, value)).collect();
+        let message = Message::new(PoolId(0), fields, Body::Fcm { message, ttl_s_max }).unwrap();
+        let gate = LaunchGate::<Live>::new(Monotonic(not_after));
+        let work = Work {
+            id: 1,
+            message: Arc::new(message),
+            keys: One,
+            gate: Arc::clone(gate.inner()),
+            lease_until: Arc::new(AtomicU64::new(u64::MAX)),
+            is_taken_over: false,
+            on_unknown: OnUnknown::Leave,
+            pressed: Monotonic(0),
+        };
+        Active::new(work, 0, 1)
+    }
+
+    fn token(text: &str) -> Token {
+        let now = Timestamp::from_secs(1);
+        Token { text: Secret::new(text), minted_at: now, good_until: now }
+    }
+
+    #[test]
+    fn a_shard_that_waits_gets_a_shorter_time_to_live_and_keeps_its_template() {
+        let mut shard = of_fcm(600 * SECOND, 580);
+        let token = (1, token("one"));
+        let mut at = |seconds: u64| {
+            let prepared = shard.prepared(&token, seconds * SECOND).unwrap();
+            let text = String::from_utf8(prepared.after.to_vec()).unwrap();
+            let ttl = text.split_once(r#""ttl":""#).unwrap().1.split_once('s').unwrap().0;
+            (ttl.parse::<u64>().unwrap(), prepared.template.id())
+        };
+        let first = at(0);
+        assert_eq!(first.0, 570);
+        assert_eq!(at(15), first, "as long as it is good");
+        for seconds in [16, 45, 300, 590, 599, 600] {
+            let (ttl, template) = at(seconds);
+            assert!(seconds + ttl <= 600, "{ttl} s to live from {seconds} s on");
+            assert_eq!(template, first.1);
+        }
+    }
+
+    #[test]
+    fn a_new_token_is_taken_up_at_once_and_one_that_cannot_be_sent_is_none() {
+        let mut shard = of_fcm(600 * SECOND, 60);
+        let first = shard.prepared(&(1, token("one")), 0).unwrap();
+        let second = shard.prepared(&(2, token("two")), 0).unwrap();
+        assert_eq!((first.generation, second.generation), (1, 2));
+        assert_ne!(first.template.id(), second.template.id());
+        assert!(shard.prepared(&(3, token("a\nb")), 0).is_none());
     }
 }

@@ -40,10 +40,11 @@ pub fn judge(status: u16, body: &[u8], retry_after: Option<&[u8]>, now: Timestam
         return Verdict::ACCEPTED;
     }
     let fits = body.len() <= BODY_BYTES_MAX;
-    let body: Body = fits.then(|| serde_json::from_slice(body).ok()).flatten().unwrap_or_default();
-    let Some(reason) = reason(status, &body.error) else { return Verdict::not_understood() };
+    let read: Body = fits.then(|| serde_json::from_slice(body).ok()).flatten().unwrap_or_default();
+    let Some(reason) = reason(status, &read.error) else { return Verdict::not_understood() };
     let wait = retry_after.and_then(|value| retry_after::read(value, now));
-    Verdict { retry_after: wait, ..verdict(status, reason, &body.error, wait) }
+    let verdict = verdict(status, reason, &read.error, wait).unless_cut(body);
+    Verdict { retry_after: wait, ..verdict }
 }
 
 fn reason(status: u16, error: &Error) -> Option<Reason> {

@@ -103,6 +103,30 @@ fn silence_ends_with_the_deadline() {
 }
 
 #[test]
+fn a_provider_silent_to_some_keeps_its_connections_and_one_silent_to_all_is_left() {
+    let rig = |silent, connections| {
+        let sim = apns(|sim| {
+            sim.faults.silent = silent;
+            sim.limits.one_stream_until_valid = false;
+        });
+        let answer_within = Duration::from_millis(400);
+        let engine = EngineConfig { answer_within, ..EngineConfig::default() };
+        Rig::with(sim, pool_config(Platform::Apns, connections), engine)
+    };
+    let some = rig(0.02, 2);
+    let accounts = some.send(4_000, 500);
+    some.compare(&accounts);
+    let silent = some.simulator.stats().unwrap().silent;
+    assert!(silent > 40, "{silent}");
+    assert_eq!(some.pool.status().closed, 0, "{silent} timeouts on two connections");
+
+    let all = rig(1.0, 1);
+    let accounts = all.send(200, 200);
+    assert_eq!(accounts.count(Class::Unknown, Reason::TimedOut), 200);
+    all.until(|status| status.closed >= 1);
+}
+
+#[test]
 fn every_reason_of_apns_is_recorded_and_none_but_the_dead_keys_is_news() {
     let rig = Rig::new(
         apns(|sim| {

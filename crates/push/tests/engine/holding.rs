@@ -146,6 +146,29 @@ fn a_permission_that_lapses_for_a_moment_holds_nothing_up_for_good() {
 }
 
 #[test]
+fn a_permission_that_flickers_holds_nobody_up_and_sends_nobody_twice() {
+    let mut config = slow();
+    config.limits.stream_window = 100;
+    let (patience, answer_within) = (Duration::from_secs(300), Duration::from_secs(300));
+    let engine = EngineConfig { patience, answer_within, ..EngineConfig::default() };
+    let rig = Rig::with(config, pool_config(Platform::Apns, 2), engine);
+    let gate = rig.open_gate();
+    let shards = rig.submit(&gate, 2_000, 500, |_| {});
+    let turn = std::cell::Cell::new(0);
+    rig.until(|status| {
+        turn.set(turn.get() + 1);
+        match turn.get() % 2 {
+            0 => gate.withdraw(),
+            _ => gate.permit(rig.clock.monotonic() + Duration::from_secs(600)),
+        }
+        status.devices == 0
+    });
+    let accounts = rig.wait(shards);
+    assert_eq!((accounts.accepted(), accounts.resent(), accounts.open()), (2_000, 0, 0));
+    rig.compare(&accounts);
+}
+
+#[test]
 fn a_lease_that_nobody_renews_ends_the_writing() {
     let rig = slow_rig();
     let lease = rig.clock.monotonic() + Duration::from_millis(1_200);

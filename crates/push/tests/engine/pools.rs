@@ -40,6 +40,21 @@ fn closed_connections_are_replaced() {
 }
 
 #[test]
+fn a_peer_that_sends_connections_away_at_once_is_not_stormed() {
+    for mut config in [Config::apns(), Config::fcm()] {
+        config.faults.goaway = Goaway { after: Some(Duration::from_millis(50)), ..Goaway::default() };
+        let hour = Duration::from_secs(3_600);
+        let pool = PoolConfig { back_off_min: hour, back_off_max: hour, ..pool_config(config.provider, 1) };
+        let rig = Rig::with(config, pool, EngineConfig::default());
+        rig.until(|status| status.closed >= 1);
+        let closed_at = rig.clock.monotonic();
+        rig.until(|_| rig.clock.monotonic().since(closed_at) > Duration::from_millis(400));
+        let opened = rig.simulator.stats().unwrap().connections.opened;
+        assert!(opened <= 2, "{opened}: one more at once, the next after an hour");
+    }
+}
+
+#[test]
 fn doubtful_keys_have_connections_of_their_own() {
     let pool = PoolConfig { doubtful_connections: 1, ..pool_config(Platform::Apns, 1) };
     let rig = Rig::with(Config::apns(), pool, EngineConfig::default());

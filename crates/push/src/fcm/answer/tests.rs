@@ -68,6 +68,21 @@ fn a_bad_argument_is_the_devices_fault_unless_another_field_is_named() {
 }
 
 #[test]
+fn an_answer_whose_body_is_missing_or_cut_stops_no_launch() {
+    for status in [403, 404] {
+        for body in ["", r#"{"error":{"status":"NOT_FOU"#] {
+            let verdict = of(status, body);
+            assert_eq!(
+                (verdict.outcome.class(), verdict.effect),
+                (Class::Rejected, Effect::Alarm),
+                "{status}"
+            );
+        }
+        assert!(matches!(of(status, "<html>").effect, Effect::StopLaunch(_)), "{status}");
+    }
+}
+
+#[test]
 fn a_devices_own_quota_pauses_nobody() {
     let body = |subject: &str| {
         format!(

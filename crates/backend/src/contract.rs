@@ -13,8 +13,11 @@ mod transactions;
 mod waiting;
 
 use std::any::Any;
+use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use model::runtime::{Clock, ManualClock};
@@ -70,27 +73,58 @@ impl Harness {
         }
     }
 
-    /// Lets time pass until `task` ends. Time keeps the backend's own pace, or a wait would be over before its call is.
-    pub(crate) async fn pass_until<T>(&self, task: JoinHandle<T>) -> T {
-        while let Time::Manual(clock) = &self.time
-            && !task.is_finished()
-        {
-            clock.advance(Duration::from_millis(50));
-            self.backend
-                .store
-                .write(vec![Write::check(Key::new("pace", "pace"), Expect::Anything)])
-                .await
-                .unwrap();
+    /// Lets `call` come to where it waits for something to happen.
+    pub(crate) async fn settle<T: fmt::Debug>(&self, call: &mut Call<T>) {
+        for _ in 0..20 {
+            let early = poll(call).await;
+            assert!(early.is_none(), "it should wait, and gave {early:?}");
+            self.round_trip().await;
         }
-        task.await.expect("a task of the suite does not panic unless its claim fails")
     }
 
-    /// Gives tasks the occasion to come to their first wait.
-    pub(crate) async fn settle(&self) {
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
+    /// Lets time pass until `call` ends. Time keeps the backend's own pace, or a wait would be over before its call is.
+    pub(crate) async fn pass_until<T>(&self, mut call: Call<T>) -> T {
+        let Time::Manual(clock) = &self.time else { return call.await };
+        loop {
+            if let Some(value) = poll(&mut call).await {
+                return value;
+            }
+            clock.advance(Duration::from_millis(50));
+            self.round_trip().await;
         }
     }
+
+    /// What `call` gives now that nothing keeps it waiting but the backend's own pace.
+    pub(crate) async fn soon<T>(&self, mut call: Call<T>) -> T {
+        if let Time::Real { .. } = self.time {
+            return call.await;
+        }
+        for _ in 0..20_000 {
+            if let Some(value) = poll(&mut call).await {
+                return value;
+            }
+            self.round_trip().await;
+        }
+        panic!("it still waits");
+    }
+
+    /// Any call: what was asked before it is done, or nearly so.
+    async fn round_trip(&self) {
+        let nothing = Write::check(Key::new("nothing", "nothing"), Expect::Anything);
+        self.backend.store.write(vec![nothing]).await.unwrap();
+    }
+}
+
+/// A call that is under way.
+pub(crate) type Call<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What `call` gives, if it gives something now.
+async fn poll<T>(call: &mut Call<T>) -> Option<T> {
+    std::future::poll_fn(|context| match call.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Runs one case on what `make` gives, on a run time of several threads.

@@ -134,7 +134,8 @@ pub(crate) async fn presses(backend: &Backend) {
     print("press, while 4,000 shards a second are written", busy);
 }
 
-fn print(what: &str, mut times: Vec<Duration>) {
+/// Prints percentiles of times.
+pub(crate) fn print(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1_000.0;
     println!("{what:<48} p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", at(0.5), at(0.99), at(1.0));

@@ -1,11 +1,12 @@
 //! What the embedded backend costs: queues, rows and the directory in a fresh folder, wall time and CPU time.
 //!
-//! cargo run --release -p backend-embedded --example bench -- [FOLDER | :memory:] [DEVICES] [queue claims shards presses directory]
+//! cargo run --release -p backend-embedded --example bench -- [FOLDER | :memory:] [DEVICES] [queue claims shards presses wake directory]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a benchmark runs on the real clock")]
 
 mod directory;
 mod launch;
 mod meter;
+mod wake;
 
 use std::path::PathBuf;
 
@@ -37,8 +38,16 @@ async fn main() {
     if runs("presses") {
         launch::presses(&embedded.backend).await;
     }
+    if runs("wake") && !is_memory {
+        let other = open(&place, &runtime).unwrap();
+        wake::run(&embedded.backend, &other.backend).await;
+        other.close().await;
+    }
     if runs("directory") {
         directory::run(&embedded.backend, devices).await;
+        let again = open(&place, &runtime).unwrap();
+        directory::first_use(&again.backend, devices).await;
+        again.close().await;
     }
     let closing = meter::Meter::start();
     embedded.close().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Commits that may follow each other at once.
 const BURST: u32 = 16;
 /// Above that, one commit in this time.
-const STEP: Duration = Duration::from_millis(4);
+const STEP: Duration = Duration::from_millis(2);
 
 /// A bucket of commits that may happen at once.
 #[derive(Debug)]

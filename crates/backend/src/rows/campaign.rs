@@ -46,6 +46,11 @@ pub fn put_wave_launch(campaign: CampaignId, wave: &str, launch: LaunchId) -> Wr
     Write::put(wave_key(campaign, wave), Expect::Absent, encode(&WaveLaunch { launch }))
 }
 
+/// Holds as long as a wave is not launched: for a change that must not cross its launch.
+pub fn check_not_launched(campaign: CampaignId, wave: &str) -> Write {
+    Write::check(wave_key(campaign, wave), Expect::Absent)
+}
+
 /// The live launch of a wave, if it was launched.
 pub async fn wave_launch(store: &dyn Store, campaign: CampaignId, wave: &str) -> Result<Option<LaunchId>> {
     let row = read::<WaveLaunch>(store, wave_key(campaign, wave)).await?;

@@ -45,11 +45,19 @@ impl Project {
         Self { platform, app, quota_per_minute: None, paused_until: Timestamp(0), reservations: Vec::new() }
     }
 
-    /// Reserves `messages` in the earliest window with room that is not over at `now`; the windows follow one another from the first
+    /// The quota that counts: the declared one, or `fcm_undeclared` for an FCM project of which nobody declared one.
+    pub fn quota(&self, fcm_undeclared: Option<u64>) -> Option<u64> {
+        match self.platform {
+            Platform::Apns => self.quota_per_minute,
+            Platform::Fcm => self.quota_per_minute.or(fcm_undeclared),
+        }
+    }
+
+    /// Reserves `messages` of `quota` in the earliest window with room that is not over at `now`; the windows follow one another from the first
     /// reservation. Returns the window's start (`now` or later), or `now` when there is no quota. A number above the whole
     /// quota gets a window of its own.
-    pub fn reserve(&mut self, messages: u64, now: Timestamp) -> Timestamp {
-        let Some(quota) = self.quota_per_minute else { return now };
+    pub fn reserve(&mut self, quota: Option<u64>, messages: u64, now: Timestamp) -> Timestamp {
+        let Some(quota) = quota else { return now };
         self.reservations.retain(|window| window.from + QUOTA_WINDOW > now);
         for window in &mut self.reservations {
             if window.messages + messages <= quota || window.messages == 0 {
@@ -130,18 +138,28 @@ mod tests {
     #[test]
     fn a_full_window_sends_the_next_reservation_a_minute_on() {
         let mut project = Project::new(Platform::Fcm, "p");
-        project.quota_per_minute = Some(1_000);
         let now = Timestamp::from_secs(100);
-        assert_eq!(project.reserve(600, now), now);
-        assert_eq!(project.reserve(400, now), now);
-        assert_eq!(project.reserve(1, now), now + QUOTA_WINDOW);
-        assert_eq!(project.reserve(999, now + Duration::from_secs(70)), now + QUOTA_WINDOW);
+        let mut reserve = |messages, now| project.reserve(Some(1_000), messages, now);
+        assert_eq!(reserve(600, now), now);
+        assert_eq!(reserve(400, now), now);
+        assert_eq!(reserve(1, now), now + QUOTA_WINDOW);
+        assert_eq!(reserve(999, now + Duration::from_secs(70)), now + QUOTA_WINDOW);
+    }
+
+    #[test]
+    fn what_nobody_declared_counts_for_fcm_only() {
+        let of = |platform, declared| {
+            let quota_per_minute = declared;
+            Project { quota_per_minute, ..Project::new(platform, "p") }.quota(Some(600))
+        };
+        assert_eq!((of(Platform::Fcm, None), of(Platform::Fcm, Some(7))), (Some(600), Some(7)));
+        assert_eq!((of(Platform::Apns, None), of(Platform::Apns, Some(7))), (None, Some(7)));
     }
 
     #[test]
     fn no_quota_is_no_window() {
         let mut project = Project::new(Platform::Apns, "t");
-        assert_eq!(project.reserve(9_999_999, Timestamp(5)), Timestamp(5));
+        assert_eq!(project.reserve(None, 9_999_999, Timestamp(5)), Timestamp(5));
         assert!(project.reservations.is_empty());
     }
 }

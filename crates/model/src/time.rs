@@ -6,12 +6,11 @@ use std::ops::{Add, Sub};
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Wall-clock time in microseconds since the Unix epoch. Stored, sent and compared between processes; its
 /// error against other machines is the kernel's clock error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
@@ -63,17 +62,42 @@ impl Sub<Duration> for Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds, for example `2026-02-08T23:59:59.120Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_second(f)?;
+        write!(f, ".{:03}Z", self.as_millis() % 1_000)
+    }
+}
+
+impl Timestamp {
+    /// RFC 3339 up to the second, without what follows it.
+    fn write_second(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secs = self.as_secs();
         let (year, month, day) = civil_from_days(secs / 86_400);
-        let second = secs % 86_400;
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-            second / 3_600,
-            second / 60 % 60,
-            second % 60,
-            self.as_millis() % 1_000
-        )
+        let (hour, minute, second) = (secs / 3_600 % 24, secs / 60 % 60, secs % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+    }
+}
+
+/// Nothing of a time is lost: RFC 3339 with microseconds.
+struct Exact(Timestamp);
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write_second(f)?;
+        write!(f, ".{:06}Z", self.0.as_micros() % 1_000_000)
+    }
+}
+
+/// The first moment for which RFC 3339 has no text: the year 10000.
+const UNWRITABLE: Timestamp = Timestamp(253_402_300_800_000_000);
+
+impl Serialize for Timestamp {
+    /// RFC 3339 with microseconds; the bare number of microseconds from the year 10000 on.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if *self < UNWRITABLE {
+            serializer.collect_str(&Exact(*self))
+        } else {
+            serializer.serialize_u64(self.0)
+        }
     }
 }
 
@@ -92,7 +116,7 @@ impl FromStr for Timestamp {
 }
 
 impl<'de> Deserialize<'de> for Timestamp {
-    /// Microseconds since the Unix epoch, as rows have them, or RFC 3339, as people write it.
+    /// RFC 3339, or microseconds since the Unix epoch.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl serde::de::Visitor<'_> for Visitor {
@@ -237,6 +261,17 @@ mod tests {
         assert_eq!("1970-01-01T00:00:00.1234567Z".parse(), Ok(Timestamp(123_456)));
         assert_eq!(serde_json::from_str("\"1970-01-01T00:00:01Z\"").ok(), Some(Timestamp::from_secs(1)));
         assert_eq!(serde_json::from_str("12").ok(), Some(Timestamp(12)));
+    }
+
+    #[test]
+    fn json_keeps_every_microsecond() {
+        let json = |time| serde_json::to_string(&Timestamp(time)).unwrap();
+        assert_eq!(json(1_770_595_199_120_007), "\"2026-02-08T23:59:59.120007Z\"");
+        let last = UNWRITABLE.0 - 1;
+        assert_eq!(json(last), "\"9999-12-31T23:59:59.999999Z\"");
+        for time in [0, 1, 1_770_595_199_120_007, last, last + 1, u64::MAX] {
+            assert_eq!(serde_json::from_str::<Timestamp>(&json(time)).unwrap(), Timestamp(time));
+        }
     }
 
     #[test]

@@ -56,7 +56,8 @@ fn a_launch_outlives_the_worker_and_the_dispatcher_that_began_it() {
 
 #[test]
 fn a_press_whose_api_dies_is_no_second_launch() {
-    let ran = run(&["demo", "--devices", "2000", "--json", "--kill", "api@0s", "--kill", "api@50ms"]).must_end_with(0);
+    let ran = run(&["demo", "--devices", "2000", "--json", "--kill", "api@0s", "--kill", "api@50ms"])
+        .must_end_with(0);
     check(&ran.json(), 2_000);
 }
 

@@ -8,7 +8,10 @@ use crate::support::{config, run};
 #[test]
 fn every_mistake_of_a_configuration_is_told_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let path = config(folder.path(), "port = 7\n[worker]\nthreads = 0\n[fcm]\nconnections = 0\n[wroker]\nthreads = 1\n");
+    let path = config(
+        folder.path(),
+        "port = 7\n[worker]\nthreads = 0\n[fcm]\nconnections = 0\n[wroker]\nthreads = 1\n",
+    );
     for arguments in [&["config", "check", "--config", &path][..], &["worker", "--config", &path]] {
         let ran = run(arguments).must_end_with(2);
         for part in ["has 4 mistakes", "\"port\"", "worker.threads", "fcm.connections", "\"wroker\""] {

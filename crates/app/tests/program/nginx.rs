@@ -28,12 +28,9 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it; `None` where there is none.
-    pub(crate) fn start() -> Option<Self> {
-        if !Path::new(PROGRAM).exists() {
-            eprintln!("skipped: no {PROGRAM}; `cargo xtask test` installs it");
-            return None;
-        }
+    /// Starts it.
+    pub(crate) fn start() -> Self {
+        assert!(Path::new(PROGRAM).exists(), "there is no {PROGRAM}: `cargo xtask test` installs it");
         let folder = tempfile::tempdir().unwrap();
         let authority = write_certificates(folder.path());
         for _ in 0..TRIES {
@@ -46,7 +43,7 @@ impl Nginx {
             std::fs::write(folder.path().join("nginx.conf"), text).unwrap();
             // The command returns once the daemon listens, or fails when it cannot.
             if nginx(folder.path(), &[]) {
-                return Some(Self { folder, authority, signed, self_signed });
+                return Self { folder, authority, signed, self_signed };
             }
         }
         panic!("nginx does not start: {:?}", std::fs::read_to_string(folder.path().join("error.log")));
@@ -61,7 +58,13 @@ impl Drop for Nginx {
 
 fn nginx(folder: &Path, arguments: &[&str]) -> bool {
     let mut command = Command::new(PROGRAM);
-    command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
+    command
+        .arg("-p")
+        .arg(folder)
+        .arg("-c")
+        .arg(folder.join("nginx.conf"))
+        .arg("-e")
+        .arg(folder.join("error.log"));
     command.args(arguments).status().unwrap().success()
 }
 

@@ -98,7 +98,8 @@ impl Drop for Running {
 pub(crate) fn config(folder: &Path, more: &str) -> String {
     let path = folder.join("fanfare.toml");
     let data = folder.join("data");
-    let text = format!("[backend]\nfolder = {:?}\n[api]\nlisten = \"127.0.0.1:0\"\n{more}", data.to_str().unwrap());
+    let text =
+        format!("[backend]\nfolder = {:?}\n[api]\nlisten = \"127.0.0.1:0\"\n{more}", data.to_str().unwrap());
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
 }

@@ -5,8 +5,10 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use http::request::Parts;
 use http::{HeaderMap, header};
+use model::campaign::Fault;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
 
 use crate::problem::{Problem, Result};
 
@@ -76,7 +78,30 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
 }
 
 fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("the body: {error}")))
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut json);
+    let value = read.map_err(|error| unreadable(error.inner(), pointer(error.path())))?;
+    json.end().map_err(|error| unreadable(&error, String::new()))?;
+    Ok(value)
+}
+
+/// Where JSON is whole and does not say what it should, the place has a pointer; else there are line and column only.
+fn unreadable(error: &serde_json::Error, pointer: String) -> Problem {
+    let problem = Problem::bad_request(format!("the body: {error}"));
+    let detail = error.to_string();
+    if error.is_data() { Problem { errors: vec![Fault { pointer, detail }], ..problem } } else { problem }
+}
+
+/// RFC 6901.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let escape = |key: &str| key.replace('~', "~0").replace('/', "~1");
+    let parts = path.iter().map(|segment| match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", escape(key)),
+        Segment::Enum { variant } => format!("/{}", escape(variant)),
+        Segment::Unknown => String::new(),
+    });
+    parts.collect()
 }
 
 /// What an `If-Match` asks for.

@@ -47,7 +47,10 @@ where
         }
         Err(_) => Change::Delete,
     };
-    api.backend.store.write(vec![Write { key, expect: Expect::Anything, change }]).await?;
+    // What is done is done, whether or not its answer could be kept.
+    if let Err(error) = api.backend.store.write(vec![Write { key, expect: Expect::Anything, change }]).await {
+        tracing::warn!(%error, "the answer to an Idempotency-Key is not kept");
+    }
     result
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Problem {
     #[schema(value_type = Vec<Object>)]
     pub(crate) errors: Vec<Fault>,
     #[serde(skip)]
-    retry_after_s: Option<u32>,
+    pub(crate) retry_after_s: Option<u32>,
 }
 
 impl Problem {

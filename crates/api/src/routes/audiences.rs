@@ -100,13 +100,17 @@ pub(crate) async fn upload(
     let upload = upload::store(&api, blob, format, query.bad_rows, request.into_body()).await?;
     // Read again: the upload may have taken minutes, and another may have come first.
     let row = read(&api, id).await?;
-    check_uploadable(&row.body)?;
+    let mut refusal = check_uploadable(&row.body).err();
     let audience =
         Audience { upload: Some(upload.clone()), state: AudienceState::Uploaded, report: None, ..row.body };
-    let write = rows::audience::put(&audience, Expect::Version(row.version));
-    if let Some(Written::Conflict(_)) = api.backend.store.write(vec![write]).await?.first() {
+    if refusal.is_none() {
+        let write = rows::audience::put(&audience, Expect::Version(row.version));
+        let written = api.backend.store.write(vec![write]).await?;
+        refusal = matches!(written.first(), Some(Written::Conflict(_))).then(being_resolved);
+    }
+    if let Some(refusal) = refusal {
         api.backend.blobs.delete(&upload.blob).await?;
-        return Err(being_resolved());
+        return Err(refusal);
     }
     enqueue(&api, &ToResolver::Resolve(Resolve { audience: id })).await?;
     Ok((StatusCode::ACCEPTED, Json(audience)))

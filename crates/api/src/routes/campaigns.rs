@@ -3,22 +3,23 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use backend::store::Written;
-use backend::{Expect, rows};
+use backend::rows::audit::{self, Event};
+use backend::store::Transacted;
+use backend::{Expect, Write, rows};
 use http::{HeaderMap, StatusCode};
 use model::audience::AudienceState;
 use model::campaign::Fault;
-use model::{AudienceId, Campaign, CampaignId, Content, Digest, Policy, Wave};
+use model::{AudienceId, Campaign, CampaignId, Content, Digest, LaunchId, Policy, Wave};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Listed, Shown};
-use crate::extract::{Json as Body, Page, Place, etag, if_match};
+use crate::extract::{Actor, Json as Body, Page, Place, etag, if_match};
 use crate::problem::{Problem, Result};
 use crate::{Api, idempotency, upload};
 
 /// What people write of a campaign.
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CampaignBody {
     /// For people: 1 to 200 bytes.
@@ -38,10 +39,17 @@ pub(crate) struct CampaignBody {
     policy: Policy,
 }
 
+/// Waves of a campaign: a change checks each in one transaction, which has room for a hundred writes.
+const WAVES_MAX: usize = 64;
+
 impl CampaignBody {
     async fn check(&self, api: &Api) -> Result<()> {
         let mut faults = model::campaign::check(&self.name, &self.content, &self.waves, &self.policy);
         faults.extend(message::check(&self.content).faults);
+        if self.waves.len() > WAVES_MAX {
+            let detail = format!("there are {}, at most {WAVES_MAX}", self.waves.len());
+            faults.push(Fault { pointer: "/waves".into(), detail });
+        }
         if let Some(audience) = self.audience
             && rows::audience::get(&*api.backend.store, audience).await?.is_none()
         {
@@ -59,17 +67,18 @@ impl CampaignBody {
     responses((status = 201, body = Object), (status = 422, body = Problem)))]
 pub(crate) async fn create(
     State(api): State<Api>,
+    Actor(actor): Actor,
     headers: HeaderMap,
     Body(body): Body<CampaignBody>,
 ) -> Result<impl IntoResponse> {
     body.check(&api).await?;
-    let made = idempotency::once(&api, &headers, &("campaign", &body), make(&api, &body)).await?;
+    let made = idempotency::once(&api, &headers, &("campaign", &body), make(&api, &actor, &body)).await?;
     let location = format!("/v1/campaigns/{}", made.id);
     let headers = [(http::header::LOCATION, location), (http::header::ETAG, "\"1\"".to_owned())];
     Ok((StatusCode::CREATED, headers, Json(Shown { body: made, version: 1 })))
 }
 
-async fn make(api: &Api, body: &CampaignBody) -> Result<Campaign> {
+async fn make(api: &Api, actor: &str, body: &CampaignBody) -> Result<Campaign> {
     let now = upload::now(api);
     let campaign = Campaign {
         id: CampaignId::random(&*api.runtime.randomness),
@@ -81,8 +90,31 @@ async fn make(api: &Api, body: &CampaignBody) -> Result<Campaign> {
         created_at: now,
         updated_at: now,
     };
-    api.backend.store.write(vec![rows::campaign::put(&campaign, Expect::Absent)]).await?;
+    let write = rows::campaign::put(&campaign, Expect::Absent);
+    let event = changed_event("campaign.created", actor, &campaign);
+    while !audited(api, vec![write.clone()], &event).await?.is_empty() {}
     Ok(campaign)
+}
+
+fn changed_event(action: &str, actor: &str, campaign: &Campaign) -> Event {
+    Event {
+        at: campaign.updated_at,
+        actor: actor.into(),
+        action: action.into(),
+        subject: campaign.id.to_string(),
+        detail: serde_json::json!({ "content": campaign.content.digest(), "audience": campaign.audience }),
+    }
+}
+
+/// Does `writes` and their audit entry in one transaction; the positions of those whose conditions did not hold. One of
+/// the entry's says that another event came first.
+async fn audited(api: &Api, mut writes: Vec<Write>, event: &Event) -> Result<Vec<usize>> {
+    let store = &*api.backend.store;
+    writes.extend(audit::append(store, event.clone()).await?);
+    Ok(match store.transact(writes).await? {
+        Transacted::Done => Vec::new(),
+        Transacted::Conflict(places) => places,
+    })
 }
 
 /// List campaigns.
@@ -113,6 +145,7 @@ pub(crate) async fn get(State(api): State<Api>, Place(id): Place<CampaignId>) ->
     responses((status = 200, body = Object), (status = 412, body = Problem), (status = 428, body = Problem)))]
 pub(crate) async fn replace(
     State(api): State<Api>,
+    Actor(actor): Actor,
     Place(id): Place<CampaignId>,
     headers: HeaderMap,
     Body(body): Body<CampaignBody>,
@@ -121,22 +154,34 @@ pub(crate) async fn replace(
     let row = read(&api, id).await?;
     require_version(&row, version)?;
     body.check(&api).await?;
-    check_launched_waves(&api, &row.body, &body).await?;
-    let CampaignBody { name, content, audience, waves, policy } = body;
-    let updated_at = upload::now(&api);
-    let campaign = Campaign { name, content, audience, waves, policy, updated_at, ..row.body };
-    let write = rows::campaign::put(&campaign, Expect::Version(version));
-    match api.backend.store.write(vec![write]).await?.first() {
-        Some(Written::Done(version)) => {
-            Ok((etag(*version), Json(Shown { body: campaign, version: *version })))
+    loop {
+        let launched = rows::campaign::wave_launches(&*api.backend.store, id).await?;
+        check_launched_waves(&row.body, &body, &launched)?;
+        let CampaignBody { name, content, audience, waves, policy } = body.clone();
+        let updated_at = upload::now(&api);
+        let campaign = Campaign { name, content, audience, waves, policy, updated_at, ..row.body.clone() };
+        let event = changed_event("campaign.changed", &actor, &campaign);
+        let places = audited(&api, replacing(&row, &campaign, &launched), &event).await?;
+        if places.is_empty() {
+            let version = version + 1;
+            return Ok((etag(version), Json(Shown { body: campaign, version })));
         }
-        _ => Err(changed(&read(&api, id).await?)),
+        if places.contains(&0) {
+            return Err(changed(&read(&api, id).await?));
+        }
+        // A wave was launched meanwhile, or another event came first: judged again.
     }
 }
 
+/// The campaign's row first, then what must not happen while it changes: a launch of a wave as it was.
+fn replacing(old: &rows::Versioned<Campaign>, new: &Campaign, launched: &[(String, LaunchId)]) -> Vec<Write> {
+    let unlaunched = old.body.waves.iter().filter(|wave| launched.iter().all(|(name, _)| *name != wave.name));
+    let checks = unlaunched.map(|wave| rows::campaign::check_not_launched(new.id, &wave.name));
+    std::iter::once(rows::campaign::put(new, Expect::Version(old.version))).chain(checks).collect()
+}
+
 /// Once a wave is launched, it and the audience are history: another wave may not reach into it.
-async fn check_launched_waves(api: &Api, old: &Campaign, new: &CampaignBody) -> Result<()> {
-    let launched = rows::campaign::wave_launches(&*api.backend.store, old.id).await?;
+fn check_launched_waves(old: &Campaign, new: &CampaignBody, launched: &[(String, LaunchId)]) -> Result<()> {
     if launched.is_empty() {
         return Ok(());
     }
@@ -146,7 +191,7 @@ async fn check_launched_waves(api: &Api, old: &Campaign, new: &CampaignBody) -> 
         fault("/audience", "a wave was launched: the audience stays".into());
     }
     for (name, _) in launched {
-        let find = |waves: &[Wave]| waves.iter().find(|wave| wave.name == name).cloned();
+        let find = |waves: &[Wave]| waves.iter().find(|wave| wave.name == *name).cloned();
         if find(&old.waves) != find(&new.waves) {
             fault("/waves", format!("wave {name:?} was launched: it stays as it is"));
         }

@@ -1,6 +1,7 @@
 //! Launches: where they stand, and stopping, pausing and resuming them. None of these needs `If-Match`: what stops must
 //! never be refused for a detail.
 
+use ::report::Counts;
 use axum::Json;
 use axum::extract::State;
 use backend::rows::audit::{self, Event};
@@ -11,8 +12,8 @@ use model::{Campaign, Launch, LaunchId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Listed;
 use super::live::{Figures, Standing, figures};
+use super::{Listed, report};
 use crate::Api;
 use crate::extract::{Actor, OptionalJson, Page, Place};
 use crate::problem::{Problem, Result};
@@ -41,17 +42,30 @@ pub(crate) struct LaunchView {
     #[schema(value_type = Object)]
     control: Control,
     finished_at: Option<String>,
+    /// What became of the devices, from the records, once each shard has one: what had left is accepted, rejected and
+    /// unknown.
+    #[schema(value_type = Option<Object>)]
+    counts: Option<Counts>,
     #[schema(value_type = Object)]
     live: Figures,
 }
 
 /// Look at a launch. `live.state` is `aborting` once an abort is registered and `aborted` once everything has stopped;
-/// `live.counts` then says what had left.
+/// `counts` then says exactly what had left.
 #[utoipa::path(get, path = "/v1/launches/{id}", tag = "launch", params(("id" = String, Path)),
     responses((status = 200, body = LaunchView)))]
 pub(crate) async fn get(State(api): State<Api>, Place(id): Place<LaunchId>) -> Result<Json<LaunchView>> {
-    let standing = Standing::read(&api, id).await?;
-    Ok(Json(view(&api, standing).await?))
+    Ok(Json(look(&api, id).await?))
+}
+
+/// A launch as it is now; its final counts too, which every record is read for.
+async fn look(api: &Api, id: LaunchId) -> Result<LaunchView> {
+    let standing = Standing::read(api, id).await?;
+    let counts = match standing.finish {
+        Some(_) => Some(report::of(api, &standing).await?.counts),
+        None => None,
+    };
+    Ok(LaunchView { counts, ..view(api, standing).await? })
 }
 
 async fn view(api: &Api, standing: Standing) -> Result<LaunchView> {
@@ -74,6 +88,7 @@ async fn view(api: &Api, standing: Standing) -> Result<LaunchView> {
         installation: api.config.installation.clone(),
         control,
         finished_at: finish.map(|finish| finish.at.to_string()),
+        counts: None,
         live,
     })
 }
@@ -113,12 +128,12 @@ pub(crate) async fn abort(
     OptionalJson(Why { why }): OptionalJson<Why>,
 ) -> Result<Json<LaunchView>> {
     let standing = Standing::read(&api, id).await?;
-    if standing.finish.is_none() {
+    if !standing.state().is_over() {
         let stop = Stop { at: api.runtime.clock.now(), by, why };
         // False means that it was aborted before: the answer shows by whom.
         rows::launch::abort(&*api.backend.store, id, stop).await?;
     }
-    Ok(Json(view(&api, Standing::read(&api, id).await?).await?))
+    Ok(Json(look(&api, id).await?))
 }
 
 /// Pause a launch: what is not sent yet waits until it is resumed, or until its time to live has passed.
@@ -130,8 +145,9 @@ pub(crate) async fn pause(
     Place(id): Place<LaunchId>,
     OptionalJson(Why { why }): OptionalJson<Why>,
 ) -> Result<Json<LaunchView>> {
+    let detail = serde_json::json!({ "why": why });
     let stop = Stop { at: api.runtime.clock.now(), by: by.clone(), why };
-    change(&api, id, &by, "launch.paused", |control| {
+    change(&api, id, (&by, "launch.paused", detail), |control| {
         control.paused.is_none() && control.aborted.is_none() && {
             control.paused = Some(stop.clone());
             true
@@ -148,19 +164,20 @@ pub(crate) async fn resume(
     Actor(by): Actor,
     Place(id): Place<LaunchId>,
 ) -> Result<Json<LaunchView>> {
-    change(&api, id, &by, "launch.resumed", |control| control.paused.take().is_some()).await
+    let said = (by.as_str(), "launch.resumed", serde_json::Value::Null);
+    change(&api, id, said, |control| control.paused.take().is_some()).await
 }
 
-/// Changes a control row and audits it; `edit` says whether there is anything to change.
+/// Changes the control row of a launch that is not over, and audits it with actor, action and detail; `edit` says
+/// whether there is anything to change.
 async fn change(
     api: &Api,
     id: LaunchId,
-    actor: &str,
-    action: &str,
+    (actor, action, detail): (&str, &str, serde_json::Value),
     edit: impl Fn(&mut Control) -> bool,
 ) -> Result<Json<LaunchView>> {
     let store = &*api.backend.store;
-    loop {
+    while !Standing::read(api, id).await?.state().is_over() {
         let row = rows::launch::control(store, id).await?;
         let mut row = row.ok_or_else(|| Problem::not_found(format!("launch {id}")))?;
         if !edit(&mut row.body) {
@@ -171,7 +188,7 @@ async fn change(
             actor: actor.to_owned(),
             action: action.to_owned(),
             subject: id.to_string(),
-            detail: serde_json::Value::Null,
+            detail: detail.clone(),
         };
         let mut writes = vec![rows::launch::put_control(id, &row.body, Expect::Version(row.version))];
         writes.extend(audit::append(store, event).await?);
@@ -179,7 +196,7 @@ async fn change(
             break;
         }
     }
-    Ok(Json(view(api, Standing::read(api, id).await?).await?))
+    Ok(Json(look(api, id).await?))
 }
 
 /// A launch must be over before its outcomes are final.

@@ -7,6 +7,7 @@ use backend::rows::audit::{self, Event};
 use backend::rows::project::{self, Project};
 use backend::store::Transacted;
 use model::Platform;
+use model::campaign::Fault;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -52,7 +53,8 @@ pub(crate) async fn put(
     Body(Quota { quota_per_minute }): Body<Quota>,
 ) -> Result<Json<Project>> {
     if quota_per_minute == Some(0) {
-        return Err(Problem::bad_request("quota_per_minute must be at least 1, or null for no quota"));
+        let detail = "must be at least 1, or null for no quota".into();
+        return Err(Problem::faults(vec![Fault { pointer: "/quota_per_minute".into(), detail }]));
     }
     let store = &*api.backend.store;
     loop {

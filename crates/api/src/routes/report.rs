@@ -36,7 +36,8 @@ pub(crate) async fn report(
     Ok(Json(report).into_response())
 }
 
-async fn of(api: &Api, standing: &Standing) -> Result<LaunchReport> {
+/// Everything that plan and records say.
+pub(crate) async fn of(api: &Api, standing: &Standing) -> Result<LaunchReport> {
     let launch = &standing.launch;
     let manifest = rows::audience::manifest(&*api.backend.blobs, launch.snapshot).await?;
     let manifest = manifest.ok_or_else(|| Problem::not_found(format!("manifest of {}", launch.snapshot)))?;
@@ -45,7 +46,9 @@ async fn of(api: &Api, standing: &Standing) -> Result<LaunchReport> {
     for slice in 0..plan.slices() {
         for is_late in [false, true] {
             let rows = rows::shard::of_slice(&*api.backend.store, launch.id, slice, is_late).await?;
-            let stored = rows.into_iter().filter_map(|stored| stored.row.record);
+            // While it runs, what is known of a shard that somebody still sends is no record of it.
+            let stored = rows.into_iter().filter(|stored| is_late || stored.row.is_recorded());
+            let stored = stored.filter_map(|stored| stored.row.record);
             records.extend(stored.filter_map(|bytes| {
                 // A record that cannot be read is missing from the report, and I2 then says so.
                 ShardRecord::decode(&bytes)

@@ -1,5 +1,6 @@
 //! Campaigns: faults with their places, versions, previews, and what a launch makes unchangeable.
 
+use backend::fault::{Fault, Operation};
 use model::AudienceId;
 use serde_json::json;
 
@@ -37,6 +38,11 @@ async fn a_body_that_cannot_be_read_says_where() {
     unknown["colour"] = "red".into();
     let answer = service.json("POST", "/v1/campaigns", &unknown).await;
     assert!(answer.status == 400 && answer.text.contains("unknown field `colour`"), "{}", answer.text);
+    let mut wrong = campaign_body(None);
+    wrong["waves"][0]["markets"] = json!(["us", 7]);
+    let answer = service.json("POST", "/v1/campaigns", &wrong).await;
+    assert_eq!(answer.problem(), (400, "/problems/bad-request".into()));
+    assert_eq!(answer.json()["errors"][0]["pointer"], "/waves/0/markets/1", "{}", answer.text);
     let answer = service.call(http::Request::post("/v1/campaigns"), "{}").await;
     assert_eq!(answer.problem(), (415, "/problems/media-type".into()));
     let large = service
@@ -145,4 +151,68 @@ async fn workers_are_asked_only_for_what_is_frozen() {
     assert_eq!(backend::rows::fleet::wanted(&*service.backend.store).await.unwrap().len(), 1);
     assert_eq!(service.call(http::Request::delete(format!("{path}/prepare")), "").await.status, 204);
     assert!(backend::rows::fleet::wanted(&*service.backend.store).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_change_never_crosses_the_launch_of_a_wave() {
+    for seed in 0..8 {
+        let (service, faults) = Service::start_failing(seed);
+        let audience = service.frozen_audience(4, 4).await;
+        let path = service.campaign(Some(audience)).await;
+        // The same people under another wave's name: who was launched is looked for before, or told after, the launch.
+        let mut body = campaign_body(Some(audience));
+        body["waves"][0]["name"] = "again".into();
+        let put =
+            http::Request::put(&path).header("content-type", "application/json").header("if-match", "\"1\"");
+        faults.next(Operation::Query, Some(Fault::Delay));
+        let (changed, launched) = tokio::join!(service.call(put, body.to_string()), async {
+            // The press looks for the workers by the next query.
+            tokio::task::yield_now().await;
+            while faults.made().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let launched = service.press(&path, "ann", Some("\"1\"")).await;
+            service.pass(std::time::Duration::from_secs(1)).await;
+            launched
+        });
+        assert_eq!(launched.status, 201, "{}", launched.text);
+        assert_eq!(changed.problem(), (422, "/problems/faults".into()), "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn every_change_of_a_campaign_is_audited_with_its_content() {
+    let service = Service::start();
+    let path = service.campaign(None).await;
+    let put = http::Request::put(&path)
+        .header("content-type", "application/json")
+        .header("if-match", "\"1\"")
+        .header("fanfare-actor", "bob");
+    assert_eq!(service.call(put, campaign_body(None).to_string()).await.status, 200);
+    assert_eq!(service.all_audited().await, ["campaign.created", "campaign.changed"]);
+    let entries = service.get("/v1/audit").await.json();
+    let changed = &entries["items"][1];
+    assert_eq!((changed["actor"].as_str(), changed["detail"]["content"].is_string()), (Some("bob"), true));
+}
+
+#[tokio::test]
+async fn more_waves_than_one_change_can_check_are_refused() {
+    let service = Service::start();
+    let mut body = campaign_body(None);
+    let wave = |number| json!({ "name": format!("w{number}"), "markets": [format!("m{number}")] });
+    body["waves"] = (0..65).map(wave).collect();
+    let answer = service.json("POST", "/v1/campaigns", &body).await;
+    assert_eq!(answer.problem(), (422, "/problems/faults".into()));
+    assert_eq!(answer.json()["errors"][0]["pointer"], "/waves");
+}
+
+#[tokio::test]
+async fn what_was_made_is_told_though_its_answer_cannot_be_kept() {
+    let (service, faults) = Service::start_failing(1);
+    faults.next(Operation::Write, None);
+    faults.next(Operation::Write, Some(Fault::Transient));
+    let request = http::Request::post("/v1/campaigns")
+        .header("content-type", "application/json")
+        .header("idempotency-key", "k1");
+    assert_eq!(service.call(request, campaign_body(None).to_string()).await.status, 201);
 }

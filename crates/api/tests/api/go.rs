@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use api::Config;
-use backend::fault::{self, Fault, Operation};
+use backend::fault::{Fault, Operation};
 use backend::{Queue, rows};
 use futures::future::join_all;
 use model::{CampaignId, LaunchId};
@@ -124,13 +123,7 @@ async fn an_unknown_wave_or_campaign_is_not_found() {
 #[tokio::test]
 async fn a_lost_answer_is_read_again_and_never_told_as_a_refusal() {
     for (fault, statuses) in [(Fault::AnswerLost, [201, 200]), (Fault::RequestLost, [503, 201])] {
-        let faults = std::sync::Mutex::new(None);
-        let service = Service::start_with(Config::default(), |backend, clock| {
-            let (backend, handle) = fault::wrap(backend, clock, 1);
-            *faults.lock().unwrap() = Some(handle);
-            backend
-        });
-        let faults = faults.into_inner().unwrap().unwrap();
+        let (service, faults) = Service::start_failing(1);
         let audience = service.frozen_audience(10, 0).await;
         let campaign = service.campaign(Some(audience)).await;
         faults.next(Operation::Transact, Some(fault));
@@ -144,13 +137,7 @@ async fn a_lost_answer_is_read_again_and_never_told_as_a_refusal() {
 
 #[tokio::test]
 async fn triggers_that_cannot_be_sent_are_left_to_the_sweep() {
-    let faults = std::sync::Mutex::new(None);
-    let service = Service::start_with(Config::default(), |backend, clock| {
-        let (backend, handle) = fault::wrap(backend, clock, 1);
-        *faults.lock().unwrap() = Some(handle);
-        backend
-    });
-    let faults = faults.into_inner().unwrap().unwrap();
+    let (service, faults) = Service::start_failing(1);
     let audience = service.frozen_audience(10, 0).await;
     let campaign = service.campaign(Some(audience)).await;
     faults.next(Operation::Send, Some(Fault::Transient));
@@ -159,4 +146,23 @@ async fn triggers_that_cannot_be_sent_are_left_to_the_sweep() {
     let open = rows::launch::open(&*service.backend.store).await.unwrap();
     let slices = rows::launch::slices(&*service.backend.store, open[0]).await.unwrap();
     assert_eq!(slices.iter().filter(|slice| slice.body.planned_at.is_none()).count(), 1);
+}
+
+#[tokio::test]
+async fn a_press_that_lacks_something_is_answered_with_the_launch_that_came_meanwhile() {
+    // Half of the seeds delay the look for a launch until after it was made, half its answer.
+    for seed in 0..8 {
+        let (service, faults) = Service::start_failing(seed);
+        let audience = service.frozen_audience(10, 0).await;
+        let campaign = service.campaign(Some(audience)).await;
+        faults.next(Operation::Get, Some(Fault::Delay));
+        let (late, first) = tokio::join!(service.press(&campaign, "bob", None), async {
+            let first = service.press(&campaign, "ann", Some("\"1\"")).await;
+            service.pass(std::time::Duration::from_secs(1)).await;
+            first
+        });
+        assert_eq!((first.status, late.status), (201, 200), "{seed}: {}", late.text);
+        assert_eq!(late.json()["launch"], first.json()["launch"]);
+        assert!(!service.audited().await.contains(&"launch.refused".to_owned()));
+    }
 }

@@ -19,8 +19,12 @@ async fn launched(service: &Service) -> (LaunchId, String) {
     (path.rsplit('/').next().unwrap().parse().unwrap(), path)
 }
 
-/// What a worker and a dispatcher would write once the only shard is recorded.
 async fn finish(service: &Service, id: LaunchId) {
+    finish_with(service, id, Some(Timestamp::from_secs(1_000_002))).await;
+}
+
+/// What a worker and a dispatcher would write once the only shard is recorded.
+async fn finish_with(service: &Service, id: LaunchId, late_over_at: Option<Timestamp>) {
     let outcome = Outcome::new(Class::NotSent, Reason::Aborted);
     let record = ShardRecord::uniform(id, 0, 10, 1, "w1", outcome).unwrap();
     let claim =
@@ -29,8 +33,7 @@ async fn finish(service: &Service, id: LaunchId) {
     let row = rows::shard::ShardRow { claim, record: Some(record.encode()), is_open: false };
     let mut progress = Progress::new(id, "w1", Timestamp::from_secs(1_000_001));
     progress.add(Platform::Apns, "us", outcome, 10);
-    let finish =
-        Finish { at: Timestamp::from_secs(1_000_002), late_over_at: Some(Timestamp::from_secs(1_000_002)) };
+    let finish = Finish { at: Timestamp::from_secs(1_000_002), late_over_at };
     let writes = vec![
         rows::shard::put(&name, &row, backend::Expect::Absent),
         rows::fleet::put_progress(id, "w1", progress.encode()),
@@ -63,7 +66,26 @@ async fn an_abort_is_registered_then_stopped_and_stands_for_ever() {
         (&stopped["live"]["state"], &stopped["live"]["counts"]["not_sent"]),
         (&json!("aborted"), &json!(10))
     );
+    // Of the workers' figures nothing need have come: what had left is counted in the records.
+    assert_eq!((&answer["counts"], &stopped["counts"]["not_sent"]), (&json!(null), &json!(10)));
     assert_eq!(service.audited().await, ["launch.pressed", "launch.aborted"]);
+}
+
+#[tokio::test]
+async fn late_retries_are_aborted_too_and_what_is_over_changes_no_more() {
+    let service = Service::start();
+    let (id, path) = launched(&service).await;
+    finish_with(&service, id, None).await;
+    let aborted = service.call(Request::post(format!("{path}/abort")), "").await.json();
+    assert_eq!(aborted["live"]["state"], "aborting", "{aborted}");
+
+    let (id, path) = launched(&service).await;
+    finish(&service, id).await;
+    for what in ["abort", "pause", "resume"] {
+        let over = service.call(Request::post(format!("{path}/{what}")), "").await.json();
+        assert_eq!((&over["live"]["state"], &over["control"]["paused"]), (&json!("finished"), &json!(null)));
+    }
+    assert_eq!(service.audited().await, ["launch.pressed", "launch.aborted", "launch.pressed"]);
 }
 
 #[tokio::test]
@@ -136,7 +158,7 @@ async fn a_quota_is_declared_and_audited() {
     let service = Service::start();
     let path = "/v1/projects/fcm/demo";
     assert_eq!(service.get(path).await.status, 404);
-    assert_eq!(service.json("PUT", path, &json!({ "quota_per_minute": 0 })).await.status, 400);
+    assert_eq!(service.json("PUT", path, &json!({ "quota_per_minute": 0 })).await.status, 422);
     assert_eq!(service.json("PUT", path, &json!({ "quota_per_minute": 600_000 })).await.status, 200);
     assert_eq!(service.get(path).await.json()["quota_per_minute"], 600_000);
     assert_eq!(

@@ -1,10 +1,12 @@
 //! A service with its clock in hand, and how to call it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::{Api, Config};
 use axum::Router;
 use axum::body::Body;
+use backend::fault::{self, Faults};
 use backend::rows::fleet::{Heartbeat, Pool};
 use backend::{Backend, rows};
 use backend_embedded::{Embedded, Place};
@@ -63,6 +65,17 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn start() -> Self {
         Self::start_with(Config::default(), |backend, _| backend)
+    }
+
+    /// One whose backend fails when the handle says so.
+    pub(crate) fn start_failing(seed: u64) -> (Self, Faults) {
+        let mut faults = None;
+        let service = Self::start_with(Config::default(), |backend, clock| {
+            let (backend, handle) = fault::wrap(backend, clock, seed);
+            faults = Some(handle);
+            backend
+        });
+        (service, faults.unwrap())
     }
 
     pub(crate) fn start_with(
@@ -176,8 +189,21 @@ impl Service {
         self.call(request, Body::empty()).await
     }
 
-    /// The actions in the audit, in order; the chain is verified on the way.
+    /// Lets time pass, with everybody doing in between what there is to do.
+    pub(crate) async fn pass(&self, duration: Duration) {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+            self.clock.advance(duration / 20);
+        }
+    }
+
+    /// The actions in the audit, in order, without those of campaigns; the chain is verified on the way.
     pub(crate) async fn audited(&self) -> Vec<String> {
+        let is_of_campaign = |action: &String| action.starts_with("campaign.");
+        self.all_audited().await.into_iter().filter(|action| !is_of_campaign(action)).collect()
+    }
+
+    pub(crate) async fn all_audited(&self) -> Vec<String> {
         assert_eq!(self.get("/v1/audit/verify").await.json()["is_whole"], true);
         let entries = self.get("/v1/audit?limit=500").await.json();
         let entries = entries["items"].as_array().unwrap().clone();

@@ -87,3 +87,21 @@ async fn forgetting_a_user_is_audited_without_the_name() {
     assert!(audit.text.contains("user.deleted") && !audit.text.contains("jane"), "{}", audit.text);
     assert_eq!(service.get("/v1/directory").await.json(), json!({ "users": 0, "devices": 0 }));
 }
+
+#[tokio::test]
+async fn of_two_uploads_at_once_the_later_leaves_nothing() {
+    let service = Service::start();
+    let path = audience(&service).await;
+    let slow = async {
+        let first = service.call(put(&path, "text/csv"), "user\nu1\n").await;
+        assert_eq!(first.status, 202);
+        Ok::<_, std::io::Error>("user\nu2\n")
+    };
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let body = Body::from_stream(futures::stream::once(async move { receiver.await.unwrap() }));
+    let (late, ()) = tokio::join!(service.call(put(&path, "text/csv"), body), async {
+        sender.send(slow.await).unwrap();
+    });
+    assert_eq!(late.problem(), (409, "/problems/being-resolved".into()));
+    assert_eq!(service.backend.blobs.list("uploads/").await.unwrap().len(), 1);
+}

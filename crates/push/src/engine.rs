@@ -188,11 +188,13 @@ impl<K: Keys, L: Listener> Engine<K, L> {
         let port = Arc::clone(&self.ports[thread]);
         let mut sender = Sender::new(thread, Arc::clone(&self.shared), port, Arc::clone(&clock), connection);
         let run = move || {
+            let broken = Broken(thread);
             let result = driver.run(&|| clock.monotonic().0, &mut sender);
-            if let Err(error) = result {
-                tracing::error!(thread, %error, "sending thread ended");
-            }
             sender.finish();
+            match result {
+                Ok(()) => std::mem::forget(broken),
+                Err(error) => tracing::error!(thread, %error, "a sending thread cannot poll"),
+            }
         };
         std::thread::Builder::new().name(format!("push-{thread}")).spawn(run).map_err(Error::Thread)
     }
@@ -299,9 +301,8 @@ impl<K: Keys, L: Listener> Engine<K, L> {
 
     fn wait(&mut self) {
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("sending thread panicked");
-            }
+            // One that panics ends the process.
+            let _ = thread.join();
         }
     }
 }
@@ -312,5 +313,19 @@ impl<K: Keys, L: Listener> Drop for Engine<K, L> {
             self.stop(Duration::ZERO);
             self.wait();
         }
+    }
+}
+
+/// A sending thread that breaks takes the process with it, as a kill would: its shards would never come back, while their
+/// leases were renewed for ever. Another worker takes over what a dead process held.
+struct Broken(usize);
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        tracing::error!(
+            thread = self.0,
+            "a sending thread broke: the process ends, others take over its shards"
+        );
+        std::process::abort();
     }
 }

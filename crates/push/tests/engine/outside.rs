@@ -65,6 +65,9 @@ pub(crate) fn runtime() -> Runtime {
     }
 }
 
+/// The number of a device that breaks the thread which looks at its key.
+pub(crate) const BREAKING: u32 = u32::MAX;
+
 /// Devices whose keys follow from their numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MadeUp {
@@ -112,6 +115,7 @@ impl Keys for MadeUp {
     }
 
     fn key<'a>(&'a self, index: u32, room: &'a mut KeyBuf) -> Key<'a> {
+        assert_ne!(self.first + index, BREAKING, "a defect of the program");
         if self.has_unusable && index % 10 == 9 {
             return Key::Unusable;
         }

@@ -1,5 +1,7 @@
 //! Connections: how many, warm, replaced, refused; and what is kept apart.
 
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use model::runtime::SeededRandomness;
@@ -11,7 +13,7 @@ use push::{
     Target, WhyOpen,
 };
 
-use crate::outside::{MadeUp, message};
+use crate::outside::{BREAKING, MadeUp, message};
 use crate::rig::{APP, Rig, pool_config};
 
 #[test]
@@ -241,4 +243,21 @@ fn a_provider_that_pauses_does_not_hold_up_the_other_in_the_same_thread() {
     let accepted = fcm.iter().filter(|(_, outcome)| **outcome == Outcome::ACCEPTED).count();
     assert!(accepted <= 100 && accounts.open() > 8_000, "{accepted} and {} open", accounts.open());
     assert!(pool.status().paused_until.is_some() && rig.pool.status().paused_until.is_none());
+}
+
+/// Tells this test that it is the process which breaks.
+const BREAKS: &str = "PUSH_TEST_BREAKS";
+
+#[test]
+fn a_sending_thread_that_breaks_takes_the_process_with_it() {
+    if std::env::var_os(BREAKS).is_some() {
+        let rig = Rig::new(Config::apns(), 1);
+        rig.engine.submit(rig.shard(&rig.open_gate(), BREAKING, 1)).unwrap();
+        rig.wait(1);
+        return;
+    }
+    let name = "pools::a_sending_thread_that_breaks_takes_the_process_with_it";
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let output = child.args(["--exact", name]).env(BREAKS, "1").output().unwrap();
+    assert_eq!(output.status.signal(), Some(rustix::process::Signal::ABORT.as_raw()), "{output:?}");
 }

@@ -1,12 +1,14 @@
 //! Dead letters: messages that were received too often. Each becomes a decision and is logged once.
 
 use backend::queues::DeadOf;
-use backend::rows::audience;
 use backend::rows::shard::{self, ShardName, Standing};
-use backend::store::Expect;
+use backend::rows::{audience, export, import};
+use backend::store::{Expect, Written};
 use backend::{Delivery, Queue};
 use model::audience::AudienceState;
-use model::queued::{Resolve, ShardMessage, Trigger};
+use model::export::{Export, ExportState};
+use model::import::{Import, ImportState};
+use model::queued::{Resolve, ShardMessage, TakeIn, ToResolver, Trigger, WriteOut};
 use report::{Positions, ShardRecord, record};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -82,8 +84,10 @@ impl Dispatcher {
     /// What is done about a letter, in words for the log.
     async fn decide_letter(&self, of: DeadOf, body: &str) -> Result<&'static str> {
         match of {
-            DeadOf::Resolve => match serde_json::from_str::<Resolve>(body) {
-                Ok(resolve) => self.fail_audience(&resolve).await,
+            DeadOf::Resolve => match serde_json::from_str::<ToResolver>(body) {
+                Ok(ToResolver::Resolve(resolve)) => self.fail_audience(&resolve).await,
+                Ok(ToResolver::TakeIn(take_in)) => self.fail_import(&take_in).await,
+                Ok(ToResolver::WriteOut(write_out)) => self.fail_export(&write_out).await,
                 Err(_) => Ok("dropped: no message of ours"),
             },
             DeadOf::Triggers => match serde_json::from_str::<Trigger>(body) {
@@ -105,10 +109,39 @@ impl Dispatcher {
         if !matches!(row.body.state, AudienceState::Uploaded | AudienceState::Resolving { .. }) {
             return Ok("dropped: the audience is not being resolved");
         }
-        let why = format!("resolving was given up after {} attempts", backend::queues::RECEIVES_MAX);
-        let failed = model::Audience { state: AudienceState::Failed { why }, ..row.body };
+        let state = AudienceState::Failed { why: given_up("resolving") };
+        let failed = model::Audience { state, ..row.body };
         store.write(vec![audience::put(&failed, Expect::Version(row.version))]).await?;
         Ok("the audience failed")
+    }
+
+    async fn fail_import(&self, take_in: &TakeIn) -> Result<&'static str> {
+        let store = &*self.backend.store;
+        let Some(row) = import::get(store, take_in.import).await? else {
+            return Ok("dropped: no such import");
+        };
+        if !matches!(row.body.state, ImportState::Uploaded | ImportState::Importing { .. }) {
+            return Ok("dropped: the import is not being taken in");
+        }
+        let failed = Import { state: ImportState::Failed { why: given_up("importing") }, ..row.body };
+        let written = store.write(vec![import::put(&failed, Expect::Version(row.version))]).await?;
+        if matches!(written.first(), Some(Written::Done(_))) {
+            self.backend.blobs.delete(&failed.upload.blob).await?;
+        }
+        Ok("the import failed")
+    }
+
+    async fn fail_export(&self, write_out: &WriteOut) -> Result<&'static str> {
+        let store = &*self.backend.store;
+        let Some(row) = export::get(store, write_out.export).await? else {
+            return Ok("dropped: no such export");
+        };
+        if !matches!(row.body.state, ExportState::Asked | ExportState::Writing { .. }) {
+            return Ok("dropped: the export is not being written");
+        }
+        let failed = Export { state: ExportState::Failed { why: given_up("writing") }, ..row.body };
+        store.write(vec![export::put(&failed, Expect::Version(row.version))]).await?;
+        Ok("the export failed")
     }
 
     /// A slice whose trigger is dead is planned without one; a launch that cannot be planned is stopped.
@@ -158,4 +191,8 @@ impl Dispatcher {
         let is_closed = self.close(&known, &[closing]).await?.first() == Some(&true);
         Ok(if is_closed { "the shard is closed" } else { "dropped: the shard changed hands meanwhile" })
     }
+}
+
+fn given_up(what: &str) -> String {
+    format!("{what} was given up after {} attempts", backend::queues::RECEIVES_MAX)
 }

@@ -115,7 +115,8 @@ impl Dispatcher {
     /// Sends the messages of attempts that were not yet sent.
     pub(crate) async fn enqueue_late(&self, launch: &mut Tracked) -> Result<()> {
         let now = self.now();
-        let unsent = launch.late.shards.iter().filter(|(_, shard)| shard.enqueued_at == Timestamp(0));
+        let is_unsent = |shard: &LateShard| shard.enqueued_at == Timestamp(0);
+        let unsent = launch.late.shards.iter().filter(|(_, shard)| is_unsent(shard));
         let message = |(&number, shard): (&u32, &LateShard)| {
             messages::late(&launch.known, number, shard.attempt, shard.due, now)
         };
@@ -124,7 +125,8 @@ impl Dispatcher {
             info!(launch = %launch.id(), shards = unsent.len(), "late retries are enqueued");
             self.send(unsent).await?;
         }
-        launch.late.shards.values_mut().for_each(|shard| shard.enqueued_at = shard.enqueued_at.max(now));
+        let sent = launch.late.shards.values_mut().filter(|shard| is_unsent(shard));
+        sent.for_each(|shard| shard.enqueued_at = now);
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use model::Timestamp;
 use model::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-pub use config::Config;
+pub use config::{Config, LateDelays};
 pub use error::{Error, Result};
 
 /// Who acts where no person does, as audit and control rows write it.

@@ -64,11 +64,7 @@ impl Dispatcher {
 /// Reserves every shard of a project with a quota, in the order of the plan; projects without one are dropped from
 /// `projects`, their rows need no write.
 fn allot(known: &Known, projects: &mut Projects, now: Timestamp, fcm_quota: Option<u64>) -> Pace {
-    let quota = |row: &Project| match row.platform {
-        Platform::Apns => row.quota_per_minute,
-        Platform::Fcm => row.quota_per_minute.or(fcm_quota),
-    };
-    projects.retain(|_, row| quota(&row.body).is_some());
+    projects.retain(|_, row| row.body.quota(fcm_quota).is_some());
     if projects.is_empty() {
         return Pace::default();
     }
@@ -83,10 +79,8 @@ fn allot(known: &Known, projects: &mut Projects, now: Timestamp, fcm_quota: Opti
     for shard in known.plan.shards() {
         let Some(at) = lane_of_group[shard.group as usize] else { continue };
         let ((_, row), lane) = (&mut rows[at], &mut lanes[at]);
-        let declared = row.body.quota_per_minute;
-        row.body.quota_per_minute = quota(&row.body);
-        let from = row.body.reserve(u64::from(shard.count), now);
-        row.body.quota_per_minute = declared;
+        let quota = row.body.quota(fcm_quota);
+        let from = row.body.reserve(quota, u64::from(shard.count), now);
         match lane.windows.last_mut() {
             Some((last, shards)) if *last == from => *shards += 1,
             _ => lane.windows.push((from, 1)),

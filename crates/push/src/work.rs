@@ -122,6 +122,8 @@ pub struct ShardDone {
     pub answered_us: Vec<u32>,
     /// Requests started, repetitions included.
     pub requests: u32,
+    /// Of these, requests that the provider has certainly not processed, whether they were written again or not.
+    pub not_processed: u32,
     /// When the first request was started.
     pub first_write: Option<Monotonic>,
     /// When the last answer came.

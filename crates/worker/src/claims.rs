@@ -234,6 +234,7 @@ fn untouched<S: Side>(held: &Held<S>) -> push::ShardDone {
         outcomes: vec![judge::OPEN; devices as usize],
         answered_us: vec![push::NO_ANSWER; devices as usize],
         requests: 0,
+        not_processed: 0,
         first_write: None,
         last_answer: None,
         open: (0..devices).collect(),

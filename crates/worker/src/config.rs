@@ -31,6 +31,8 @@ pub struct Config {
     pub pause: Duration,
     /// Pause after a failed call on the backend.
     pub retry_every: Duration,
+    /// Messages per minute of an FCM project whose quota nobody declared; `None`: no limit. As the dispatchers have it.
+    pub fcm_quota: Option<u64>,
     /// Claims after which the shard is left to the dispatcher, which closes it.
     pub attempts_max: u32,
     /// Records written in one call, at most.
@@ -60,6 +62,7 @@ impl Config {
             heartbeat_every: Duration::from_millis(400),
             pause: Duration::from_secs(1),
             retry_every: Duration::from_millis(100),
+            fcm_quota: Some(600_000),
             attempts_max: 5,
             records_max: 64,
             record_linger: Duration::from_millis(8),

@@ -68,7 +68,7 @@ impl<S: Side> Worker<S> {
             positions: held.all.clone(),
             outcomes: OutcomeRuns::encode(outcomes),
             requests: u64::from(done.requests),
-            repeated: None,
+            repeated: Some(u64::from(done.not_processed)),
             latencies,
             first_write_us: us(done.first_write),
             last_answer_us: us(done.last_answer),

@@ -80,6 +80,10 @@ impl<S: Side> Worker<S> {
                 permits = take_room(&room) => permits,
             };
             match self.backend.queues.receive(queue, permits.len(), self.config.receive_wait).await {
+                Ok(deliveries) if shutdown.is_cancelled() => {
+                    let back = |delivery: Delivery| (delivery.receipt, Fate::Later(Duration::ZERO));
+                    return self.meet_fates(queue, deliveries.into_iter().map(back).collect()).await;
+                }
                 Ok(deliveries) => self.take(queue, deliveries, permits).await,
                 Err(failure) => {
                     let queue = queue.name();
@@ -241,9 +245,13 @@ impl<S: Side> Worker<S> {
         let store = &*self.backend.store;
         loop {
             let now = self.now();
-            let Some(mut row) = project::get(store, platform, app).await? else { return Ok(now) };
-            let from = row.body.reserve(messages, now);
-            let write = project::put(&row.body, Expect::Version(row.version));
+            let (mut project, expect) = match project::get(store, platform, app).await? {
+                Some(row) => (row.body, Expect::Version(row.version)),
+                None => (project::Project::new(platform, app), Expect::Absent),
+            };
+            let Some(quota) = project.quota(self.config.fcm_quota) else { return Ok(now) };
+            let from = project.reserve(Some(quota), messages, now);
+            let write = project::put(&project, expect);
             if matches!(store.write(vec![write]).await?.first(), Some(Written::Done(_))) {
                 return Ok(from);
             }

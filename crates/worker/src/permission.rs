@@ -70,7 +70,9 @@ impl<S: Side> Worker<S> {
                 let project =
                     rows.get(&project::key(*platform, app)).map(project::read_project).transpose()?;
                 let permit = permit(control.as_ref(), project.as_ref(), now);
-                let has_quota = project.is_some_and(|project| project.quota_per_minute.is_some());
+                let undeclared = || project::Project::new(*platform, app);
+                let quota = project.unwrap_or_else(undeclared).quota(self.config.fcm_quota);
+                let has_quota = quota.is_some();
                 lane.apply(Read { permit, has_quota, until: began + self.config.permission });
             }
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use backend::rows::fleet::{self, Heartbeat};
 use backend::rows::launch;
-use model::{Digest, Timestamp};
+use model::{Digest, LaunchId, Timestamp};
 use push::Side;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -38,9 +38,9 @@ impl Handle {
 impl<S: Side> Worker<S> {
     /// Keeps what is wanted, drops what is not, and writes heartbeats until `shutdown`.
     pub(crate) async fn keep_ready(self: &Arc<Self>, shutdown: &CancellationToken) {
-        let mut was_failing = false;
+        let (mut was_failing, mut unreadable) = (false, BTreeSet::new());
         loop {
-            let result = self.look_and_beat().await;
+            let result = self.look_and_beat(&mut unreadable).await;
             if let Err(failure) = &result
                 && !was_failing
             {
@@ -53,13 +53,19 @@ impl<S: Side> Worker<S> {
         }
     }
 
-    async fn look_and_beat(self: &Arc<Self>) -> Result<()> {
+    /// A launch that cannot be read is told once: it must not take the worker away from all the others.
+    async fn look_and_beat(self: &Arc<Self>, unreadable: &mut BTreeSet<LaunchId>) -> Result<()> {
         let store = &*self.backend.store;
         let (wanted, open) = futures::try_join!(fleet::wanted(store), launch::open(store))?;
         let mut snapshots: BTreeSet<Digest> = wanted.into_iter().map(|wanted| wanted.snapshot).collect();
+        unreadable.retain(|id| open.contains(id));
         for &id in &open {
-            if let Some(active) = self.active(id).await? {
-                snapshots.insert(active.launch.snapshot);
+            match self.active(id).await {
+                Ok(active) => snapshots.extend(active.map(|active| active.launch.snapshot)),
+                Err(failure) if unreadable.insert(id) => {
+                    warn!(launch = %id, error = &failure as &dyn std::error::Error, "launch cannot be read");
+                }
+                Err(_) => {}
             }
         }
         snapshots.extend(self.drop_closed(&open));
@@ -72,7 +78,7 @@ impl<S: Side> Worker<S> {
     }
 
     /// Forgets launches that are over and of which nothing is held; the snapshots of those that are kept.
-    fn drop_closed(self: &Arc<Self>, open: &[model::LaunchId]) -> Vec<Digest> {
+    fn drop_closed(self: &Arc<Self>, open: &[LaunchId]) -> Vec<Digest> {
         let mut kept = Vec::new();
         for active in self.launches.all() {
             let is_open = open.contains(&active.id());

@@ -53,10 +53,9 @@ pub(super) fn resolver(config: &Config) -> audience::Config {
 }
 
 pub(super) fn dispatcher(config: &Config, runtime: &Runtime) -> dispatcher::Config {
-    let undeclared = config.dispatcher.fcm_quota_undeclared;
     dispatcher::Config {
         attempts_max: config.dispatcher.attempts_max,
-        fcm_quota: (undeclared > 0).then_some(undeclared),
+        fcm_quota: fcm_quota(config),
         ..dispatcher::Config::new(name("dispatcher", runtime))
     }
 }
@@ -64,9 +63,16 @@ pub(super) fn dispatcher(config: &Config, runtime: &Runtime) -> dispatcher::Conf
 pub(super) fn worker(config: &Config, runtime: &Runtime) -> worker::Config {
     worker::Config {
         attempts_max: config.dispatcher.attempts_max,
+        fcm_quota: fcm_quota(config),
         drain: Duration::from_secs(config.worker.drain_s_max),
         ..worker::Config::new(name("worker", runtime), env!("CARGO_PKG_VERSION"))
     }
+}
+
+/// Of an FCM project whose quota nobody declared.
+fn fcm_quota(config: &Config) -> Option<u64> {
+    let undeclared = config.dispatcher.fcm_quota_undeclared;
+    (undeclared > 0).then_some(undeclared)
 }
 
 /// A name unique to the process: one that starts again starts another.

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use backend::queues::{LEASE, RECEIVES_MAX};
 use backend::rows::shard::{self, Claim, ShardName, ShardRow};
-use backend::rows::{audience, audit};
+use backend::rows::{audience, audit, export, import};
 use backend::store::Expect;
 use backend::{Outgoing, Queue};
-use model::audience::{AudienceState, UploadRows};
-use model::queued::Resolve;
-use model::{Audience, AudienceId, Class, Outcome, Platform, Policy, Reason};
+use model::audience::{AudienceState, BadRows, Upload, UploadFormat, UploadRows};
+use model::export::{Export, ExportState};
+use model::import::{Import, ImportState};
+use model::queued::{Resolve, TakeIn, ToResolver, WriteOut};
+use model::{
+    Audience, AudienceId, Class, Digest, ExportId, ImportId, LaunchId, Outcome, Platform, Policy, Reason,
+};
 
 use crate::stage::{Stage, config};
 
@@ -109,27 +113,50 @@ async fn a_shard_that_was_received_too_often_is_closed() {
     assert_eq!(stage.backend.queues.depth(Queue::Shards(Platform::Fcm).dead().unwrap()).await.unwrap(), 0);
 }
 
+const UPLOAD: &str = "imports/1/1";
+
+/// Work for a resolver of each kind.
+fn unfinished(stage: &Stage) -> (Audience, Import, Export) {
+    let (id, created_at) = (AudienceId(4), stage.now());
+    let (name, rows, state) = ("a".into(), Some(UploadRows::Users), AudienceState::Uploaded);
+    let audience = Audience { id, name, rows, upload: None, state, report: None, created_at };
+    let (digest, format, bad_rows) = (Digest::of(b"x"), UploadFormat::Csv, BadRows::Reject);
+    let upload = Upload { blob: UPLOAD.into(), bytes: 1, digest, format, bad_rows };
+    let state = ImportState::Importing { rows: 1 };
+    let import = Import { id: ImportId(5), upload, state, report: None, created_at };
+    let (id, state) = (ExportId(6), ExportState::Asked);
+    (audience, import, Export { id, launch: LaunchId(1), format, state, created_at })
+}
+
 #[tokio::test]
-async fn an_audience_that_no_resolver_gets_through_has_failed() {
+async fn what_no_resolver_gets_through_has_failed() {
     let stage = Stage::new().await;
-    let id = AudienceId(4);
-    let audience = Audience {
-        id,
-        name: "a".into(),
-        rows: Some(UploadRows::Users),
-        upload: None,
-        state: AudienceState::Uploaded,
-        report: None,
-        created_at: stage.now(),
-    };
-    stage.backend.store.write(vec![audience::put(&audience, Expect::Absent)]).await.unwrap();
-    let body = serde_json::to_string(&Resolve { audience: id }).unwrap();
-    let rubbish = Outgoing::now("rubbish".into());
+    let (audience, import, export) = unfinished(&stage);
+    let writes = vec![
+        audience::put(&audience, Expect::Absent),
+        import::put(&import, Expect::Absent),
+        export::put(&export, Expect::Absent),
+    ];
+    let store = &*stage.backend.store;
+    store.write(writes).await.unwrap();
+    stage.backend.blobs.put(UPLOAD, b"x".to_vec()).await.unwrap();
+    let work = [
+        ToResolver::Resolve(Resolve { audience: audience.id }),
+        ToResolver::TakeIn(TakeIn { import: import.id }),
+        ToResolver::WriteOut(WriteOut { export: export.id }),
+    ];
+    let letters = work.iter().map(|work| Outgoing::now(serde_json::to_string(work).unwrap()));
+    let letters = letters.chain([Outgoing::now("rubbish".into())]).collect();
     let dead = Queue::Resolve.dead().unwrap();
-    stage.backend.queues.send(dead, vec![Outgoing::now(body), rubbish]).await.unwrap();
+    stage.backend.queues.send(dead, letters).await.unwrap();
     stage.dispatcher(config("d1"));
     stage.pass(Duration::from_secs(2)).await;
-    let audience = audience::get(&*stage.backend.store, id).await.unwrap().unwrap().body;
+    let audience = audience::get(store, audience.id).await.unwrap().unwrap().body;
     assert!(matches!(audience.state, AudienceState::Failed { .. }));
+    let import = import::get(store, import.id).await.unwrap().unwrap().body;
+    assert!(matches!(import.state, ImportState::Failed { .. }));
+    assert_eq!(stage.backend.blobs.get(UPLOAD).await.unwrap(), None, "it holds keys");
+    let export = export::get(store, export.id).await.unwrap().unwrap().body;
+    assert!(matches!(export.state, ExportState::Failed { .. }));
     assert_eq!(stage.backend.queues.depth(dead).await.unwrap(), 0);
 }

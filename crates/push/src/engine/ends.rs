@@ -94,6 +94,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let Some(Some(shard)) = self.shards.get_mut(usize::from(tag.slot)) else { return };
         let next = match (&end.result, &verdict) {
             (EndResult::NotProcessed(cause), _) => {
+                shard.count_not_processed();
                 again::after_refusal(tag.attempt, *cause, shard.platform())
             }
             (EndResult::Unknown(cause), _) => {

@@ -61,6 +61,7 @@ impl<K: Keys> Active<K> {
             outcomes: vec![Outcome::new(Class::NotSent, Reason::WorkerStopped); count],
             answered_us: vec![NO_ANSWER; count],
             requests: 0,
+            not_processed: 0,
             first_write: None,
             last_answer: None,
             open: Vec::new(),
@@ -141,6 +142,11 @@ impl<K: Keys> Active<K> {
         if self.done.first_write.is_none() && requests > 0 {
             self.done.first_write = Some(Monotonic(now));
         }
+    }
+
+    /// A request was started and has certainly not been processed.
+    pub(crate) fn count_not_processed(&mut self) {
+        self.done.not_processed += 1;
     }
 
     /// A device has its final answer.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backend::Queue;
 use backend::rows::{fleet, launch};
-use model::{Class, Platform, Reason};
+use model::{Class, Digest, Launch, LaunchId, Platform, Reason};
 use report::{Live, Progress, Stages};
 
 use crate::stage::{Play, Stage};
@@ -77,7 +77,7 @@ async fn triggers_that_nobody_sent_are_swept_up() {
     let stage = Stage::new(Play { apns_devices: 400, fcm_devices: 0, ..Play::default() }).await;
     let worker = stage.worker("w1");
     stage.ready(&worker).await;
-    let launch = stage.launch(model::LaunchId(5));
+    let launch = stage.launch(LaunchId(5));
     stage.backend.store.transact(launch::create(&launch)).await.unwrap();
     let _dispatcher = stage.dispatcher("d1");
     stage.finished(&launch).await;
@@ -106,4 +106,37 @@ async fn dead_keys_are_rejected_and_leave_the_directory() {
     assert_eq!(account.reason(Reason::Unregistered) + account.reason(Reason::FcmUnregistered), dead as usize);
     let is_pruned = async || stage.backend.directory.count().await.unwrap().1 == 3_000 - dead;
     stage.until("dead keys are pruned", is_pruned).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_were_not_processed_are_counted_and_mark_nobody() {
+    let mut play = Play::default();
+    for config in [&mut play.apns, &mut play.fcm] {
+        config.faults.refused = 0.02;
+    }
+    let stage = Stage::new(play).await;
+    let _dispatcher = stage.dispatcher("d1");
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let launch = stage.press().await;
+    stage.finished(&launch).await;
+    let account = stage.account(&launch).await;
+    assert_eq!((account.accepted(), account.resent(), account.twice()), (4_500, 0, 0));
+    let records = stage.records(&launch).await;
+    assert!(records.iter().all(|record| record.repeated().is_some()), "I3 is judged of every shard");
+    assert!(account.report.repeated > 0);
+    assert_eq!(account.report.requests - account.report.repeated, 4_500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_launch_that_cannot_be_read_keeps_no_worker_from_the_others() {
+    let stage = Stage::new(Play { apns_devices: 400, fcm_devices: 0, ..Play::default() }).await;
+    let broken = Launch { snapshot: Digest::of(b"gone"), ..stage.launch(LaunchId(9)) };
+    stage.backend.store.transact(launch::create(&broken)).await.unwrap();
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let _dispatcher = stage.dispatcher("d1");
+    let launch = stage.press().await;
+    stage.finished(&launch).await;
+    assert_eq!(stage.account(&launch).await.accepted(), 400);
 }

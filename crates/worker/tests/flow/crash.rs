@@ -91,6 +91,23 @@ async fn a_worker_that_is_asked_to_stop_gives_back_what_it_has_not_sent() {
     assert_eq!(account.report.shards_recorded, launch.shards);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_asked_to_stop_claims_nothing_more() {
+    let stage = Stage::new(Play::default()).await;
+    let _dispatcher = stage.dispatcher("d1");
+    let first = stage.worker("w1");
+    stage.ready(&first).await;
+    // Its calls for shards are still waiting when these come.
+    first.shutdown.cancel();
+    let launch = stage.press().await;
+    first.stop().await;
+    assert_eq!(stage.received(Platform::Apns) + stage.received(Platform::Fcm), 0);
+    let _second = stage.worker("w2");
+    stage.finished(&launch).await;
+    let account = stage.account(&launch).await;
+    assert_eq!((account.accepted(), account.resent(), account.twice()), (4_500, 0, 0));
+}
+
 /// Made in every call of the backend, whoever makes it.
 const FAULTS: Shares = Shares {
     transient: 0.05,

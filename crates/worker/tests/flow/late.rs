@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use model::{Class, Policy, Reason};
+use backend::rows::project;
+use model::{Class, Platform, Policy, Reason};
 use provider_sim::config::Shares;
 
-use crate::stage::{Play, Stage};
+use crate::stage::{APP, Play, Stage};
 
 fn unavailable() -> Play {
     let mut play = Play { apns_devices: 1_000, fcm_devices: 1_000, ..Play::default() };
@@ -44,6 +45,9 @@ async fn what_was_unavailable_is_tried_again_later_and_reported_apart() {
     assert_eq!(account.accepted() + account.class(Class::Rejected) + account.class(Class::Unknown), 2_000);
     assert!(account.accepted() > burst.accepted());
     assert!(account.resent() >= rejected);
+    let project = project::get(&*stage.backend.store, Platform::Fcm, APP).await.unwrap().unwrap().body;
+    assert_eq!(project.quota_per_minute, None);
+    assert!(!project.reservations.is_empty(), "retries count against the quota that nobody declared");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,65 @@
+//! Late retries whose messages are lost.
+
+use std::time::Duration;
+
+use backend::Queue;
+use backend::rows::shard::{self, Claim, ShardName, ShardRow};
+use backend::store::Expect;
+use dispatcher::LateDelays;
+use model::queued::ShardMessage;
+use model::{Class, Launch, Outcome, OutcomeRuns, Platform, Policy, Reason, Timestamp};
+use report::{Part, Positions, ShardRecord};
+
+use crate::stage::{Stage, config};
+
+const TRANSIENT: Outcome = Outcome::new(Class::Rejected, Reason::TooManyRequests);
+
+/// Records a shard as a worker would.
+async fn record(stage: &Stage, launch: &Launch, shard: u32, attempt: u8, outcome: Outcome) {
+    let part = Part {
+        positions: Positions::all(10),
+        outcomes: OutcomeRuns::uniform(outcome, 10),
+        requests: 10,
+        ..Part::default()
+    };
+    let record = ShardRecord::new(launch.id, shard, attempt, 10, 1, part).unwrap();
+    let lease_until = Timestamp(0);
+    let claim = Claim { owner: 9, epoch: 1, attempts: 1, lease_until, is_started: true };
+    let row = ShardRow { claim, record: Some(record.encode()), is_open: false };
+    let slice = (shard % u32::from(launch.slices)) as u16;
+    let name = ShardName { launch: launch.id, slice, shard, attempt };
+    let write = shard::put(&name, &row, Expect::Absent);
+    stage.backend.store.write(vec![write]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_message_is_missed_however_busy_the_other_retries_are() {
+    let mut stage = Stage::new().await;
+    stage.policy = Policy { late_retries_max: 20, ..Policy::default() };
+    let launch = stage.launch().await;
+    let (lost, busy) = (0, 1);
+    for shard in 0..20 {
+        let outcome = if shard == lost || shard == busy { TRANSIENT } else { Outcome::ACCEPTED };
+        record(&stage, &launch, shard, 0, outcome).await;
+    }
+    let patience = Duration::from_secs(20);
+    let late = LateDelays { other: Duration::from_secs(1), ..LateDelays::default() };
+    stage.dispatcher(dispatcher::Config { patience, patience_queued: patience, late, ..config("d1") });
+    let (mut of_lost, mut of_busy) = (Vec::new(), 0);
+    for half_second in 0..60 {
+        stage.pass(Duration::from_millis(500)).await;
+        let messages: Vec<ShardMessage> = stage.lose(Queue::Delayed(Platform::Apns)).await;
+        for message in messages {
+            if message.shard == lost {
+                of_lost.push(half_second);
+            } else {
+                of_busy += 1;
+                record(&stage, &launch, message.shard, message.attempt, TRANSIENT).await;
+            }
+        }
+    }
+    // Attempts of the other shard come after 1, 3, 7 and 15 seconds and half as much again by chance.
+    assert!(of_busy >= 4, "{of_busy}");
+    assert_eq!(of_lost.len(), 2, "{of_lost:?}");
+    assert!((of_lost[1] - of_lost[0]) <= 2 * 22, "{of_lost:?}");
+}

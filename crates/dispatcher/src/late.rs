@@ -219,7 +219,11 @@ impl Dispatcher {
         };
         let mut next =
             LateShard { attempt: shard.attempt + 1, wait, enqueued_at: Timestamp(0), times: 0, ..shard };
-        next.due = self.now() + delay(launch.id(), number, &next, &self.config.late);
+        // From the record, not from this look at it: whoever looks, and whenever, comes to the same time.
+        let answered_us = records.last().and_then(ShardRecord::last_answer_us);
+        let pressed_at = launch.known.launch.pressed_at;
+        let answered_at = answered_us.map_or(self.now(), |us| pressed_at + Duration::from_micros(us));
+        next.due = answered_at + delay(launch.id(), number, &next, &self.config.late);
         if next.due >= launch.known.launch.not_after {
             launch.late.shards.remove(&number);
             return Ok(false);

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use backend::Write;
 use backend::rows::fleet::{self, Heartbeat};
 use backend::rows::launch;
 use model::{Digest, LaunchId, Timestamp};
@@ -35,9 +37,15 @@ impl Handle {
     }
 }
 
+/// How long people can see that a worker is gone.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
+
 impl<S: Side> Worker<S> {
     /// Keeps what is wanted, drops what is not, and writes heartbeats until `shutdown`.
     pub(crate) async fn keep_ready(self: &Arc<Self>, shutdown: &CancellationToken) {
+        if let Err(failure) = self.forget_the_dead().await {
+            warn!(error = &failure as &dyn std::error::Error, "heartbeats of workers that are gone stay");
+        }
         let (mut was_failing, mut unreadable) = (false, BTreeSet::new());
         loop {
             let result = self.look_and_beat(&mut unreadable).await;
@@ -51,6 +59,19 @@ impl<S: Side> Worker<S> {
                 return;
             }
         }
+    }
+
+    /// A worker that was killed leaves its last heartbeat behind, and the next has another name.
+    async fn forget_the_dead(&self) -> Result<()> {
+        let store = &*self.backend.store;
+        let now = self.now();
+        let heartbeats = fleet::heartbeats(store).await?;
+        let dead = heartbeats.iter().filter(|heartbeat| now.since(heartbeat.at) > FORGOTTEN_AFTER);
+        let writes: Vec<Write> = dead.map(|heartbeat| fleet::delete_heartbeat(&heartbeat.worker)).collect();
+        if !writes.is_empty() {
+            store.write(writes).await?;
+        }
+        Ok(())
     }
 
     /// A launch that cannot be read is told once: it must not take the worker away from all the others.

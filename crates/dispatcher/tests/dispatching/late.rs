@@ -1,4 +1,4 @@
-//! Late retries whose messages are lost.
+//! Late retries whose messages are lost, or whose dispatcher is.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use dispatcher::LateDelays;
 use model::queued::ShardMessage;
 use model::{Class, Launch, Outcome, OutcomeRuns, Platform, Policy, Reason, Timestamp};
 use report::{Part, Positions, ShardRecord};
+use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Stage, config};
 
@@ -20,6 +21,7 @@ async fn record(stage: &Stage, launch: &Launch, shard: u32, attempt: u8, outcome
         positions: Positions::all(10),
         outcomes: OutcomeRuns::uniform(outcome, 10),
         requests: 10,
+        last_answer_us: Some(stage.now().since(launch.pressed_at).as_micros() as u64),
         ..Part::default()
     };
     let record = ShardRecord::new(launch.id, shard, attempt, 10, 1, part).unwrap();
@@ -62,4 +64,28 @@ async fn a_lost_message_is_missed_however_busy_the_other_retries_are() {
     assert!(of_busy >= 4, "{of_busy}");
     assert_eq!(of_lost.len(), 2, "{of_lost:?}");
     assert!((of_lost[1] - of_lost[0]) <= 2 * 22, "{of_lost:?}");
+}
+
+#[tokio::test]
+async fn a_dispatcher_that_starts_again_forgets_no_attempt() {
+    let mut stage = Stage::new().await;
+    stage.policy = Policy { time_to_live_s: 120, ..Policy::default() };
+    let launch = stage.launch().await;
+    for shard in 0..20 {
+        record(&stage, &launch, shard, 0, if shard == 0 { TRANSIENT } else { Outcome::ACCEPTED }).await;
+    }
+    let late = LateDelays { other: Duration::from_secs(20), ..LateDelays::default() };
+    let config = |name| dispatcher::Config { late, ..config(name) };
+    stage.dispatcher(config("d1"));
+    stage.pass(Duration::from_secs(32)).await;
+    let attempts = |messages: Vec<ShardMessage>| messages.iter().map(|one| one.attempt).collect::<Vec<_>>();
+    assert_eq!(attempts(stage.lose(Queue::Delayed(Platform::Apns)).await), [1]);
+    record(&stage, &launch, 0, 1, TRANSIENT).await;
+    stage.shutdown.cancel();
+    stage.pass(Duration::from_secs(63)).await;
+    // The second attempt was due after 40 to 60 seconds; counted from now it would come after the launch's time.
+    stage.shutdown = CancellationToken::new();
+    stage.dispatcher(config("d2"));
+    stage.pass(Duration::from_secs(5)).await;
+    assert_eq!(attempts(stage.lose(Queue::Delayed(Platform::Apns)).await), [2]);
 }

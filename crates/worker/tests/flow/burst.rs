@@ -140,3 +140,25 @@ async fn a_launch_that_cannot_be_read_keeps_no_worker_from_the_others() {
     stage.finished(&launch).await;
     assert_eq!(stage.account(&launch).await.accepted(), 400);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_worker_takes_those_long_gone_off_the_list() {
+    let stage = Stage::new(Play { apns_devices: 10, fcm_devices: 0, ..Play::default() }).await;
+    let gone = |worker: &str, seconds| fleet::Heartbeat {
+        worker: worker.into(),
+        at: stage.now() - Duration::from_secs(seconds),
+        started_at: stage.now(),
+        version: "test".into(),
+        snapshots: Vec::new(),
+        failed: Vec::new(),
+        pools: Vec::new(),
+        resident_bytes: 1,
+        clock_error_us: 0,
+    };
+    let writes = [gone("lately", 60), gone("long", 4_000)];
+    stage.backend.store.write(writes.iter().map(fleet::put_heartbeat).collect()).await.unwrap();
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let listed = fleet::heartbeats(&*stage.backend.store).await.unwrap();
+    assert_eq!(listed.iter().map(|one| &*one.worker).collect::<Vec<_>>(), ["lately", "w1"]);
+}

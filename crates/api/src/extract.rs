@@ -171,12 +171,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// Parts of the path.
+/// Parts of the path. They stand in names of rows, and no name that was ever given is this long.
 pub(crate) struct Place<T>(pub(crate) T);
+
+/// The longest path, in bytes; a row's name has as many.
+const PATH_BYTES_MAX: usize = 512;
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Place<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        if parts.uri.path().len() > PATH_BYTES_MAX {
+            return Err(Problem::not_found("such path: it is too long"));
+        }
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(path)| Self(path)).map_err(|error| Problem::bad_request(error.body_text()))
     }

@@ -117,6 +117,9 @@ async fn an_unknown_wave_or_campaign_is_not_found() {
     assert_eq!(answer.problem(), (404, "/problems/not-found".into()));
     let nowhere = format!("/v1/campaigns/{}", CampaignId(5));
     assert_eq!(service.press(&nowhere, "ann", Some("\"1\"")).await.status, 404);
+    let long = format!("{campaign}/waves/{}/launch", "x".repeat(600));
+    let answer = service.call(http::Request::post(long).header("if-match", "\"1\""), "").await;
+    assert_eq!(answer.problem(), (404, "/problems/not-found".into()));
     assert_eq!(service.press("/v1/campaigns/rubbish", "ann", Some("\"1\"")).await.status, 400);
 }
 

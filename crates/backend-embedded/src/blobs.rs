@@ -82,11 +82,10 @@ impl Blobs for Files {
             match adopt(&file, &target) {
                 Err(error) if error.kind() == ErrorKind::CrossesDevices => {
                     let copy = place.temporary_name();
-                    fs::copy(&file, &copy).map_err(of_file(PUT, &copy))?;
-                    let stored = adopt(&copy, &target).map_err(of_file(PUT, &target));
-                    // The caller's file may stay; our copy must not.
+                    let stored = fs::copy(&file, &copy).and_then(|_| adopt(&copy, &target));
+                    // The caller's file may stay; our copy must not, least of all on a disk that it filled.
                     let _ = fs::remove_file(&copy);
-                    stored
+                    stored.map_err(of_file(PUT, &target))
                 }
                 stored => stored.map_err(of_file(PUT, &file)),
             }

@@ -96,7 +96,7 @@ impl Database {
             }
             Kind::Disk(disk) => {
                 if let Err(job) = disk.inbox.put(job).await {
-                    job.answer(Err(Failure::new(ErrorKind::Transient, format!("{} is closed", self.name))));
+                    job.answer(Err(self.closed()));
                 }
             }
         }
@@ -112,13 +112,6 @@ impl Database {
         }
     }
 
-    /// Makes the writer ask its watcher again whether anybody waits.
-    pub(crate) fn kick(&self) {
-        if let Kind::Disk(disk) = &self.kind {
-            disk.inbox.kick();
-        }
-    }
-
     /// Runs `run` on one snapshot that shows every write acknowledged before the call.
     pub(crate) fn read<T>(
         &self,
@@ -127,9 +120,13 @@ impl Database {
     ) -> backend::Result<T> {
         let result = match &self.kind {
             Kind::Memory(connection) => run(&lock(connection)),
-            Kind::Disk(disk) => disk.readers.read(run),
+            Kind::Disk(disk) => disk.readers.read(run).ok_or_else(|| self.closed().error(operation))?,
         };
         result.map_err(|error| Failure::of_sqlite(&self.name, &error).error(operation).with_source(error))
+    }
+
+    fn closed(&self) -> Failure {
+        Failure::new(ErrorKind::Transient, format!("{} is closed", self.name))
     }
 
     /// Does what waits, then ends the threads and closes the files.

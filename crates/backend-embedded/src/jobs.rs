@@ -81,8 +81,6 @@ struct State {
     is_urgent: bool,
     is_closed: bool,
     is_pacing: bool,
-    /// Somebody changed how long the writer should wait.
-    is_kicked: bool,
 }
 
 /// What the writer thread found.
@@ -137,12 +135,6 @@ impl Inbox {
         }
     }
 
-    /// Makes the writer think again how long it waits.
-    pub(crate) fn kick(&self) {
-        self.lock().is_kicked = true;
-        self.bell.notify_one();
-    }
-
     /// Lets jobs gather for `pause`, unless one is urgent.
     pub(crate) fn pace(&self, pause: Duration) {
         let mut state = self.lock();
@@ -155,10 +147,9 @@ impl Inbox {
     /// All jobs, as soon as there is one; waits at most `wait`.
     pub(crate) fn take(&self, wait: Duration) -> Found {
         let state = self.lock();
-        let is_waiting = |state: &mut State| state.jobs.is_empty() && !state.is_closed && !state.is_kicked;
+        let is_waiting = |state: &mut State| state.jobs.is_empty() && !state.is_closed;
         let wait = self.bell.wait_timeout_while(state, wait, is_waiting);
         let (mut state, _) = wait.unwrap_or_else(PoisonError::into_inner);
-        state.is_kicked = false;
         if state.jobs.is_empty() {
             return if state.is_closed { Found::Closed } else { Found::Nothing };
         }

@@ -103,6 +103,7 @@ impl Queues for Messages {
         }
         let clock = &self.runtime.clock;
         let until = clock.monotonic() + wait;
+        let _waiting = (!wait.is_zero()).then(|| self.bells.wait(queue));
         loop {
             let mut rung = pin!(self.bells.rung(queue));
             // From here on no ring is missed, also not one during the look at the table.
@@ -113,7 +114,6 @@ impl Queues for Messages {
                 return Ok(received.deliveries);
             }
             let nap = received.next_visible.map_or(left, |at| left.min(at.since(self.now())));
-            let _waiting = self.bells.wait(queue, &self.database);
             tokio::select! {
                 () = rung => {}
                 () = clock.sleep(nap) => {}

@@ -282,6 +282,7 @@ macro_rules! contract_cases {
                 the_directory_agrees_with_a_map
                 racing_imports_lose_nothing
                 imports_of_any_size_are_taken
+                a_user_has_only_so_many_devices
             }
         }
     };

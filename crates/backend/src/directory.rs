@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
+/// Most devices of one user. More are no person's: a column was mistaken, or "anonymous" stands for many.
+pub const USER_DEVICES_MAX: usize = 10_000;
+
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
@@ -36,7 +39,8 @@ pub struct DeadDevice {
 #[async_trait]
 pub trait Directory: Send + Sync {
     /// Adds or changes devices (any number, already checked). The latest of the same device in one call wins. Acknowledged means
-    /// that it survives the death of the process.
+    /// that it survives the death of the process. More than [`USER_DEVICES_MAX`] for a user are refused as
+    /// [`Invalid`](crate::ErrorKind::Invalid), when devices of others may have been taken.
     async fn import(&self, devices: Vec<Device>) -> Result<Imported>;
 
     /// The devices of each user, in the order of `users`; none for a user who is not known.

@@ -30,6 +30,8 @@ pub(super) struct Labels {
     labels: Vec<Label>,
     /// For each the first label of its platform and app.
     firsts: Vec<u32>,
+    /// The same by platform and app: a mistaken column makes as many apps as there are rows.
+    first_of: HashMap<(Platform, String), u32>,
     by_hash: HashMap<u64, u32>,
 }
 
@@ -67,8 +69,7 @@ impl Labels {
             hash = hash.wrapping_add(1);
         }
         let number = self.labels.len() as u32;
-        let is_same = |other: &Label| (other.platform, &other.app) == (label.platform, &label.app);
-        let first = self.labels.iter().position(is_same).map_or(number, |first| first as u32);
+        let first = *self.first_of.entry((label.platform, label.app.clone())).or_insert(number);
         self.by_hash.insert(hash, number);
         self.labels.push(label);
         self.firsts.push(first);

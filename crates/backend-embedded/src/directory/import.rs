@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use backend::ErrorKind;
-use backend::directory::Imported;
+use backend::directory::{Imported, USER_DEVICES_MAX};
 use model::device::{LABEL_BYTES_MAX, USER_BYTES_MAX};
 use model::{Device, Timestamp};
 
@@ -135,6 +135,10 @@ impl Merge {
         for (_, place) in group {
             let place = *place as usize;
             self.name(&state.labels, &devices[place], labels[place]);
+            if self.parts.len() > USER_DEVICES_MAX {
+                let message = format!("user {user} would have more than {USER_DEVICES_MAX} devices");
+                return Err(Failure::new(ErrorKind::Invalid, message));
+            }
         }
         if self.count() {
             batch.user(hash, user, before, self.parts.len() as u64, |bytes| self.write(bytes));

@@ -137,9 +137,13 @@ impl Log {
         Ok(u64::from_le_bytes(synced))
     }
 
-    /// Makes everything up to `end` survive the loss of power.
+    /// Makes everything up to `end` survive the loss of power. Whoever has read less of the log than another synced takes
+    /// nothing back.
     pub(super) fn sync(&self, end: u64) -> io::Result<()> {
         let Bytes::File(file) = &self.bytes else { return Ok(()) };
+        if end <= self.synced()? {
+            return Ok(());
+        }
         file.sync_data()?;
         file.write_all_at(&end.to_le_bytes(), SYNCED_AT)
     }

@@ -81,6 +81,20 @@ async fn damage_to_what_was_synced_is_told_with_its_place() {
 }
 
 #[tokio::test]
+async fn a_process_that_used_nothing_takes_no_sync_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = Users::open(Some(folder.path())).unwrap();
+    users.import(devices(100, 1)).await.unwrap();
+    users.close().await;
+    Users::open(Some(folder.path())).unwrap().close().await;
+    log(folder.path()).write_all_at(&[0xff], 104).unwrap();
+    // Were this a torn end, it would be cut off and all devices with it.
+    let users = Users::open(Some(folder.path())).unwrap();
+    let error = users.import(devices(1, 1)).await.unwrap_err();
+    assert!(error.message.contains("directory.log: damaged at byte 64"), "{error}");
+}
+
+#[tokio::test]
 async fn a_log_is_compacted_under_the_eyes_of_another_process() {
     let folder = tempfile::tempdir().unwrap();
     let users = Users::open(Some(folder.path())).unwrap();

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use super::table;
-use crate::database::{Database, Watcher};
+use crate::database::Watcher;
 
 /// The bells of all queues.
 pub(crate) struct Bells([Bell; Queue::ALL.len()]);
@@ -43,14 +43,11 @@ impl Bells {
         self.of(queue).rung.notify_waiters();
     }
 
-    /// Counts somebody who waits, until the value is dropped.
-    pub(super) fn wait<'a>(&'a self, queue: Queue, database: &Database) -> Waiting<'a> {
-        let is_first = !self.is_waiting();
+    /// Counts somebody who waits, until the value is dropped. To be made before the look at the table: what another process sends
+    /// after that look is then seen, and the call that looks makes the writer think again how long it sleeps.
+    pub(super) fn wait(&self, queue: Queue) -> Waiting<'_> {
         let bell = self.of(queue);
         bell.waiting.fetch_add(1, Ordering::Relaxed);
-        if is_first {
-            database.kick();
-        }
         Waiting(bell)
     }
 }
@@ -79,7 +76,7 @@ impl Watcher for Bells {
             let has_changed = *last != earliest;
             *last = earliest;
             // A group of a FIFO queue may have become free without a change of the earliest.
-            if has_changed || queue.is_fifo() {
+            if has_changed || (queue.is_fifo() && earliest.is_some()) {
                 bell.rung.notify_waiters();
             }
         }

@@ -4,9 +4,11 @@
 mod crash;
 mod dropped;
 mod fault;
+mod full;
 mod reopen;
 mod support;
 mod twins;
+mod wake;
 
 mod memory {
     backend::contract_tests!(crate::support::memory);

@@ -46,6 +46,8 @@ async fn a_closed_backend_refuses_calls_and_leaves_no_log_behind() {
     let error = backend.queues.send(Queue::Resolve, vec![Outgoing::now("m".into())]).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Transient);
     assert!(error.message.contains("is closed"), "{error}");
+    let error = backend.store.get(&[Key::new("p", "s")]).await.unwrap_err();
+    assert!(error.message.contains("is closed"), "{error}");
     assert!(!folder.path().join("fanfare.db-wal").exists());
 }
 

@@ -6,8 +6,8 @@ use model::device::{KEY_CHARS_MAX, LABEL_BYTES_MAX, USER_BYTES_MAX};
 use model::runtime::mix;
 use model::{Device, Platform, Timestamp};
 
-use super::{Harness, race};
-use crate::directory::{DeadDevice, Directory, Imported};
+use super::{Harness, assert_invalid, race};
+use crate::directory::{DeadDevice, Directory, Imported, USER_DEVICES_MAX};
 
 fn device(user: &str, platform: Platform, key: &str) -> Device {
     Device {
@@ -266,4 +266,15 @@ pub(super) async fn imports_of_any_size_are_taken(harness: &Harness) {
     let users: Vec<String> = (0..10_000).rev().map(|number| format!("u{number}")).collect();
     let found = directory.devices(&users).await.unwrap();
     assert!(found.iter().zip(&users).all(|(found, user)| found.len() == 2 && found[0].user == *user));
+}
+
+pub(super) async fn a_user_has_only_so_many_devices(harness: &Harness) {
+    let directory = &*harness.backend.directory;
+    let most: Vec<Device> =
+        (0..USER_DEVICES_MAX).map(|number| apns("anonymous", &format!("{number:08x}"))).collect();
+    directory.import(most.clone()).await.unwrap();
+    assert_eq!(directory.import(most[..9].to_vec()).await.unwrap().unchanged, 9);
+    assert_invalid(directory.import(vec![apns("anonymous", "ffff")]).await);
+    assert_eq!(directory.count().await.unwrap(), (1, USER_DEVICES_MAX as u64));
+    directory.import(vec![apns("ann", "ffff")]).await.unwrap();
 }

@@ -31,11 +31,15 @@ pub struct Project {
     /// Messages per minute that the provider grants; `None` when it states no quota.
     pub quota_per_minute: Option<u64>,
     /// Nobody sends before this: the provider said 429 to the project.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_never")]
     pub paused_until: Timestamp,
     /// What is reserved, by window, oldest first; windows that are over are dropped.
     #[serde(default)]
     pub reservations: Vec<Reservation>,
+}
+
+fn is_never(time: &Timestamp) -> bool {
+    *time == Timestamp(0)
 }
 
 impl Project {

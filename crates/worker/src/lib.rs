@@ -174,6 +174,7 @@ impl<S: Side> Worker<S> {
             Box::pin(self.keep_publishing(&end)),
         );
         self.publish(&self.launches.all()).await;
+        self.prune_at_end().await;
         let gone = backend::rows::fleet::delete_heartbeat(&self.config.name);
         if let Err(failure) = self.backend.store.write(vec![gone]).await {
             error!(error = &failure as &dyn std::error::Error, "heartbeat stays until it is too old");

@@ -1,6 +1,7 @@
 //! Dead keys go back to the directory: in the background, when a launch has been quiet for a while.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use backend::directory::DeadDevice;
 use backend::rows::audience;
@@ -21,6 +22,8 @@ pub(crate) struct Dead {
     pub(crate) since: Timestamp,
 }
 
+/// How long a worker that stops may take for it: the program allows ten seconds besides the drain.
+const AT_END_MAX: Duration = Duration::from_secs(5);
 /// Devices of one call on the directory.
 const DEVICES_MAX: usize = 2_000;
 
@@ -32,16 +35,32 @@ impl<S: Side> Worker<S> {
         if dead.is_empty() {
             return;
         }
-        let (worker, launch, digest) = (Arc::clone(self), active.id(), active.launch.snapshot);
-        let task = async move {
-            match worker.prune_all(digest, dead).await {
-                Ok(pruned) => info!(%launch, pruned, "dead keys are out of the directory"),
-                Err(failure) => {
-                    warn!(%launch, error = &failure as &dyn std::error::Error, "dead keys stay in the directory");
-                }
-            }
-        };
+        let (worker, active) = (Arc::clone(self), Arc::clone(active));
+        let task = async move { worker.prune_now(&active, dead).await };
         self.runtime.spawner.spawn("prune", Box::pin(task));
+    }
+
+    /// The same before the worker stops, in a bounded time.
+    pub(crate) async fn prune_at_end(&self) {
+        let actives = self.launches.all();
+        let prune = actives.iter().map(|active| self.prune_now(active, active.take_dead()));
+        tokio::select! {
+            _ = futures::future::join_all(prune) => {}
+            () = self.runtime.clock.sleep(AT_END_MAX) => warn!("dead keys stay in the directory: no time is left"),
+        }
+    }
+
+    async fn prune_now(&self, active: &Active<S>, dead: Vec<Dead>) {
+        if dead.is_empty() {
+            return;
+        }
+        let launch = active.id();
+        match self.prune_all(active.launch.snapshot, dead).await {
+            Ok(pruned) => info!(%launch, pruned, "dead keys are out of the directory"),
+            Err(failure) => {
+                warn!(%launch, error = &failure as &dyn std::error::Error, "dead keys stay in the directory");
+            }
+        }
     }
 
     async fn prune_all(&self, digest: Digest, dead: Vec<Dead>) -> Result<u64> {

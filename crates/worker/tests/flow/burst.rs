@@ -84,8 +84,8 @@ async fn triggers_that_nobody_sent_are_swept_up() {
     assert_eq!(stage.account(&launch).await.accepted(), 400);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dead_keys_are_rejected_and_leave_the_directory() {
+/// A population of which some keys are dead, all of it in the directory.
+async fn with_dead_keys() -> Stage {
     let mut play = Play { apns_devices: 2_000, fcm_devices: 1_000, ..Play::default() };
     play.apns.faults.dead = 0.05;
     play.apns.faults.unregistered_within = Duration::from_secs(60);
@@ -94,6 +94,12 @@ async fn dead_keys_are_rejected_and_leave_the_directory() {
     let apns = (0..2_000).map(|number| crate::stage::device(Platform::Apns, number));
     let fcm = (0..1_000).map(|number| crate::stage::device(Platform::Fcm, number));
     stage.backend.directory.import(apns.chain(fcm).collect()).await.unwrap();
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_keys_are_rejected_and_leave_the_directory() {
+    let stage = with_dead_keys().await;
     let _dispatcher = stage.dispatcher("d1");
     let config = worker::Config { prune_after: Duration::ZERO, ..worker::Config::new("w1", "test") };
     let worker = stage.worker_with(config);
@@ -106,6 +112,25 @@ async fn dead_keys_are_rejected_and_leave_the_directory() {
     assert_eq!(account.reason(Reason::Unregistered) + account.reason(Reason::FcmUnregistered), dead as usize);
     let is_pruned = async || stage.backend.directory.count().await.unwrap().1 == 3_000 - dead;
     stage.until("dead keys are pruned", is_pruned).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_stops_takes_dead_keys_out_first() {
+    let stage = with_dead_keys().await;
+    let _dispatcher = stage.dispatcher("d1");
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let launch = stage.press().await;
+    // The last answers, not the end of the launch, after which the worker would do it by itself.
+    stage
+        .until("all is sent", async || {
+            Platform::ALL.iter().map(|&platform| stage.received(platform)).sum::<u64>() == 3_000
+        })
+        .await;
+    worker.stop().await;
+    stage.finished(&launch).await;
+    let dead = stage.account(&launch).await.class(Class::Rejected);
+    assert_eq!(stage.backend.directory.count().await.unwrap().1, 3_000 - dead);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -47,20 +47,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// A body of JSON, or none.
+/// A body of JSON, if there is one that can be read: for what must not be refused for the sake of its body.
 pub(crate) struct OptionalJson<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
-    type Rejection = Problem;
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
-        let headers = request.headers().clone();
-        let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-        if body.is_empty() {
-            return Ok(Self(T::default()));
-        }
-        require_json(&headers)?;
-        read_json(&body).map(Self)
+    type Rejection = std::convert::Infallible;
+    async fn from_request(request: Request, state: &S) -> std::result::Result<Self, Self::Rejection> {
+        let body = match Bytes::from_request(request, state).await {
+            Ok(body) if body.is_empty() => return Ok(Self(T::default())),
+            Ok(body) => read_json(&body),
+            Err(rejection) => Err(Problem::bad_request(rejection.body_text())),
+        };
+        Ok(Self(body.unwrap_or_else(|problem| {
+            tracing::warn!(detail = problem.detail, "a body is passed over");
+            T::default()
+        })))
     }
 }
 

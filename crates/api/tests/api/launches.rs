@@ -89,6 +89,16 @@ async fn late_retries_are_aborted_too_and_what_is_over_changes_no_more() {
 }
 
 #[tokio::test]
+async fn an_abort_is_not_refused_for_its_body() {
+    for body in ["because", "{\"wyh\":\"typo\"}"] {
+        let service = Service::start();
+        let (_, path) = launched(&service).await;
+        let answer = service.call(Request::post(format!("{path}/abort")), body).await;
+        assert_eq!((answer.status, &answer.json()["live"]["state"]), (200, &json!("aborting")));
+    }
+}
+
+#[tokio::test]
 async fn a_pause_is_taken_back_by_resuming() {
     let service = Service::start();
     let (_, path) = launched(&service).await;

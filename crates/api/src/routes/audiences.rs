@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
-use backend::store::Written;
 use backend::{Expect, rows};
 use http::{HeaderMap, StatusCode};
 use model::audience::UploadRows;
@@ -13,9 +12,10 @@ use model::{Audience, AudienceId, AudienceState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::imports::enqueue;
+use super::imports::{enqueue, uploaded};
 use super::{Listed, Shown};
-use crate::extract::{Json as Body, Page, Params, Place, etag, media_type};
+use crate::change::{audited, event};
+use crate::extract::{Actor, Json as Body, Page, Params, Place, etag, media_type};
 use crate::problem::{Problem, Result};
 use crate::upload::{self, UploadQuery};
 use crate::{Api, idempotency};
@@ -36,6 +36,7 @@ pub(crate) struct NewAudience {
     responses((status = 201, body = Object)))]
 pub(crate) async fn create(
     State(api): State<Api>,
+    Actor(actor): Actor,
     headers: HeaderMap,
     Body(new): Body<NewAudience>,
 ) -> Result<impl IntoResponse> {
@@ -43,12 +44,12 @@ pub(crate) async fn create(
         let detail = "must have 1 to 200 bytes".into();
         return Err(Problem::faults(vec![Fault { pointer: "/name".into(), detail }]));
     }
-    let made = idempotency::once(&api, &headers, &("audience", &new), make(&api, &new)).await?;
+    let made = idempotency::once(&api, &headers, &("audience", &new), make(&api, &actor, &new)).await?;
     let location = format!("/v1/audiences/{}", made.id);
     Ok((StatusCode::CREATED, [(http::header::LOCATION, location)], Json(made)))
 }
 
-async fn make(api: &Api, new: &NewAudience) -> Result<Audience> {
+async fn make(api: &Api, actor: &str, new: &NewAudience) -> Result<Audience> {
     let audience = Audience {
         id: AudienceId::random(&*api.runtime.randomness),
         name: new.name.clone(),
@@ -58,7 +59,8 @@ async fn make(api: &Api, new: &NewAudience) -> Result<Audience> {
         report: None,
         created_at: upload::now(api),
     };
-    api.backend.store.write(vec![rows::audience::put(&audience, Expect::Absent)]).await?;
+    let event = event(api, actor, "audience.created", audience.id, serde_json::Value::Null);
+    audited(api, vec![rows::audience::put(&audience, Expect::Absent)], event).await?;
     Ok(audience)
 }
 
@@ -90,6 +92,7 @@ async fn read(api: &Api, id: AudienceId) -> Result<rows::Versioned<Audience>> {
     responses((status = 202, description = "Stored; a resolver freezes it", body = Object)))]
 pub(crate) async fn upload(
     State(api): State<Api>,
+    Actor(actor): Actor,
     Place(id): Place<AudienceId>,
     Params(query): Params<UploadQuery>,
     request: Request,
@@ -105,8 +108,9 @@ pub(crate) async fn upload(
         Audience { upload: Some(upload.clone()), state: AudienceState::Uploaded, report: None, ..row.body };
     if refusal.is_none() {
         let write = rows::audience::put(&audience, Expect::Version(row.version));
-        let written = api.backend.store.write(vec![write]).await?;
-        refusal = matches!(written.first(), Some(Written::Conflict(_))).then(being_resolved);
+        let event = event(&api, &actor, "audience.uploaded", id, uploaded(&upload));
+        let conflicts = audited(&api, vec![write], event).await?;
+        refusal = (!conflicts.is_empty()).then(being_resolved);
     }
     if let Some(refusal) = refusal {
         api.backend.blobs.delete(&upload.blob).await?;

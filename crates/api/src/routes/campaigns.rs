@@ -3,8 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use backend::rows::audit::{self, Event};
-use backend::store::Transacted;
+use backend::rows::audit::Event;
 use backend::{Expect, Write, rows};
 use http::{HeaderMap, StatusCode};
 use model::audience::AudienceState;
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Listed, Shown};
+use crate::change::{audited, event};
 use crate::extract::{Actor, Json as Body, Page, Place, etag, if_match};
 use crate::problem::{Problem, Result};
 use crate::{Api, idempotency, upload};
@@ -91,30 +91,14 @@ async fn make(api: &Api, actor: &str, body: &CampaignBody) -> Result<Campaign> {
         updated_at: now,
     };
     let write = rows::campaign::put(&campaign, Expect::Absent);
-    let event = changed_event("campaign.created", actor, &campaign);
-    while !audited(api, vec![write.clone()], &event).await?.is_empty() {}
+    // Nobody else has this id.
+    audited(api, vec![write], changed_event(api, "campaign.created", actor, &campaign)).await?;
     Ok(campaign)
 }
 
-fn changed_event(action: &str, actor: &str, campaign: &Campaign) -> Event {
-    Event {
-        at: campaign.updated_at,
-        actor: actor.into(),
-        action: action.into(),
-        subject: campaign.id.to_string(),
-        detail: serde_json::json!({ "content": campaign.content.digest(), "audience": campaign.audience }),
-    }
-}
-
-/// Does `writes` and their audit entry in one transaction; the positions of those whose conditions did not hold. One of
-/// the entry's says that another event came first.
-async fn audited(api: &Api, mut writes: Vec<Write>, event: &Event) -> Result<Vec<usize>> {
-    let store = &*api.backend.store;
-    writes.extend(audit::append(store, event.clone()).await?);
-    Ok(match store.transact(writes).await? {
-        Transacted::Done => Vec::new(),
-        Transacted::Conflict(places) => places,
-    })
+fn changed_event(api: &Api, action: &str, actor: &str, campaign: &Campaign) -> Event {
+    let detail = serde_json::json!({ "content": campaign.content.digest(), "audience": campaign.audience });
+    event(api, actor, action, campaign.id, detail)
 }
 
 /// List campaigns.
@@ -160,8 +144,8 @@ pub(crate) async fn replace(
         let CampaignBody { name, content, audience, waves, policy } = body.clone();
         let updated_at = upload::now(&api);
         let campaign = Campaign { name, content, audience, waves, policy, updated_at, ..row.body.clone() };
-        let event = changed_event("campaign.changed", &actor, &campaign);
-        let places = audited(&api, replacing(&row, &campaign, &launched), &event).await?;
+        let event = changed_event(&api, "campaign.changed", &actor, &campaign);
+        let places = audited(&api, replacing(&row, &campaign, &launched), event).await?;
         if places.is_empty() {
             let version = version + 1;
             return Ok((etag(version), Json(Shown { body: campaign, version })));
@@ -169,7 +153,7 @@ pub(crate) async fn replace(
         if places.contains(&0) {
             return Err(changed(&read(&api, id).await?));
         }
-        // A wave was launched meanwhile, or another event came first: judged again.
+        // A wave was launched meanwhile: judged again.
     }
 }
 
@@ -239,19 +223,30 @@ pub(crate) async fn snapshot(api: &Api, campaign: &Campaign) -> Result<std::resu
 /// Have workers load the campaign's snapshot and keep it.
 #[utoipa::path(put, path = "/v1/campaigns/{id}/prepare", tag = "campaigns", params(("id" = String, Path)),
     responses((status = 202), (status = 409, body = Problem)))]
-pub(crate) async fn prepare(State(api): State<Api>, Place(id): Place<CampaignId>) -> Result<StatusCode> {
+pub(crate) async fn prepare(
+    State(api): State<Api>,
+    Actor(actor): Actor,
+    Place(id): Place<CampaignId>,
+) -> Result<StatusCode> {
     let row = read(&api, id).await?;
     let not_frozen = |detail| Problem::conflict("/problems/not-frozen", "The audience is not frozen", detail);
     let snapshot = snapshot(&api, &row.body).await?.map_err(not_frozen)?;
     let wanted = rows::fleet::Wanted { campaign: id, snapshot, at: upload::now(&api) };
-    api.backend.store.write(vec![rows::fleet::put_wanted(&wanted)]).await?;
+    let detail = serde_json::json!({ "snapshot": snapshot });
+    let event = event(&api, &actor, "campaign.prepared", id, detail);
+    audited(&api, vec![rows::fleet::put_wanted(&wanted)], event).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 /// Let workers drop it.
 #[utoipa::path(delete, path = "/v1/campaigns/{id}/prepare", tag = "campaigns", params(("id" = String, Path)),
     responses((status = 204)))]
-pub(crate) async fn release(State(api): State<Api>, Place(id): Place<CampaignId>) -> Result<StatusCode> {
-    api.backend.store.write(vec![rows::fleet::delete_wanted(id)]).await?;
+pub(crate) async fn release(
+    State(api): State<Api>,
+    Actor(actor): Actor,
+    Place(id): Place<CampaignId>,
+) -> Result<StatusCode> {
+    let event = event(&api, &actor, "campaign.released", id, serde_json::Value::Null);
+    audited(&api, vec![rows::fleet::delete_wanted(id)], event).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,11 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use backend::rows::audit::{self, Event};
+use backend::rows::audit;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::Api;
+use crate::change::event;
 use crate::extract::{Actor, Place};
 use crate::problem::{Problem, Result};
 
@@ -40,14 +41,9 @@ pub(crate) async fn delete_user(
 ) -> Result<Json<Forgotten>> {
     model::device::check_user(&user).map_err(|error| Problem::bad_request(error.to_string()))?;
     let devices = api.backend.directory.delete_users(std::slice::from_ref(&user)).await?;
-    let event = Event {
-        at: api.runtime.clock.now(),
-        actor,
-        action: "user.deleted".into(),
-        // The audit is kept longer than people may be remembered: it names the digest of the user id.
-        subject: model::Digest::of(user.as_bytes()).to_string(),
-        detail: serde_json::json!({ "devices": devices }),
-    };
+    // The audit is kept longer than people may be remembered: it names the digest of the user id.
+    let subject = model::Digest::of(user.as_bytes());
+    let event = event(&api, &actor, "user.deleted", subject, serde_json::json!({ "devices": devices }));
     audit::record(&*api.backend.store, event).await?;
     Ok(Json(Forgotten { devices }))
 }

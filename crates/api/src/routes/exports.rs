@@ -18,7 +18,8 @@ use super::Shown;
 use super::imports::enqueue;
 use super::launches::require_over;
 use super::live::Standing;
-use crate::extract::{Json as Body_, Place};
+use crate::change::{audited, event};
+use crate::extract::{Actor, Json as Body_, Place};
 use crate::problem::{Problem, Result};
 use crate::{Api, idempotency, upload};
 
@@ -36,17 +37,18 @@ pub(crate) struct NewExport {
     request_body = NewExport, responses((status = 202, body = Object), (status = 409, body = Problem)))]
 pub(crate) async fn create(
     State(api): State<Api>,
+    Actor(actor): Actor,
     Place(id): Place<LaunchId>,
     headers: HeaderMap,
     Body_(new): Body_<NewExport>,
 ) -> Result<impl IntoResponse> {
     require_over(&Standing::read(&api, id).await?)?;
-    let made = idempotency::once(&api, &headers, &("export", id, &new), make(&api, id, &new)).await?;
+    let made = idempotency::once(&api, &headers, &("export", id, &new), make(&api, &actor, id, &new)).await?;
     let location = format!("/v1/exports/{}", made.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(made)))
 }
 
-async fn make(api: &Api, launch: LaunchId, new: &NewExport) -> Result<Export> {
+async fn make(api: &Api, actor: &str, launch: LaunchId, new: &NewExport) -> Result<Export> {
     let export = Export {
         id: ExportId::random(&*api.runtime.randomness),
         launch,
@@ -54,7 +56,9 @@ async fn make(api: &Api, launch: LaunchId, new: &NewExport) -> Result<Export> {
         state: ExportState::Asked,
         created_at: upload::now(api),
     };
-    api.backend.store.write(vec![rows::export::put(&export, Expect::Absent)]).await?;
+    let detail = serde_json::json!({ "launch": launch });
+    let event = event(api, actor, "export.asked", export.id, detail);
+    audited(api, vec![rows::export::put(&export, Expect::Absent)], event).await?;
     enqueue(api, &ToResolver::WriteOut(WriteOut { export: export.id })).await?;
     Ok(export)
 }

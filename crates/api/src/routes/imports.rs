@@ -6,12 +6,14 @@ use axum::response::IntoResponse;
 use backend::{Expect, Outgoing, Queue, rows};
 use http::StatusCode;
 use model::ImportId;
+use model::audience::Upload;
 use model::import::{Import, ImportState};
 use model::queued::{TakeIn, ToResolver};
 
 use super::{Listed, Shown};
 use crate::Api;
-use crate::extract::{Page, Params, Place, media_type};
+use crate::change::{audited, event};
+use crate::extract::{Actor, Page, Params, Place, media_type};
 use crate::problem::{Problem, Result};
 use crate::upload::{self, UploadQuery};
 
@@ -23,6 +25,7 @@ use crate::upload::{self, UploadQuery};
     responses((status = 202, description = "Stored; follow it by its id", body = Object)))]
 pub(crate) async fn create(
     State(api): State<Api>,
+    Actor(actor): Actor,
     Params(query): Params<UploadQuery>,
     request: Request,
 ) -> Result<impl IntoResponse> {
@@ -32,9 +35,15 @@ pub(crate) async fn create(
     let upload = upload::store(&api, blob, format, query.bad_rows, request.into_body()).await?;
     let import =
         Import { id, upload, state: ImportState::Uploaded, report: None, created_at: upload::now(&api) };
-    api.backend.store.write(vec![rows::import::put(&import, Expect::Absent)]).await?;
+    let event = event(&api, &actor, "devices.uploaded", id, uploaded(&import.upload));
+    audited(&api, vec![rows::import::put(&import, Expect::Absent)], event).await?;
     enqueue(&api, &ToResolver::TakeIn(TakeIn { import: id })).await?;
     Ok((StatusCode::ACCEPTED, [(http::header::LOCATION, format!("/v1/imports/{id}"))], Json(import)))
+}
+
+/// What the audit says of an upload.
+pub(crate) fn uploaded(upload: &Upload) -> serde_json::Value {
+    serde_json::json!({ "bytes": upload.bytes, "digest": upload.digest })
 }
 
 /// Hands something to a resolver.

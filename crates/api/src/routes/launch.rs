@@ -13,6 +13,7 @@ use backend::{Expect, Fifo, Outgoing, Queue, Write, rows};
 use http::{HeaderMap, StatusCode};
 use model::queued::Trigger;
 use model::{Campaign, CampaignId, Launch, LaunchId, Purpose, Timestamp, Wave};
+use report::{Stage, Stages};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -32,8 +33,9 @@ pub(crate) struct Pressed {
     is_new: bool,
     /// Who pressed first.
     pressed_by: String,
-    /// When, in RFC 3339.
-    pressed_at: String,
+    /// When.
+    #[schema(value_type = String)]
+    pressed_at: Timestamp,
     /// How long before this press, in milliseconds.
     pressed_ms_before: u64,
     devices: u64,
@@ -103,7 +105,7 @@ fn pressed(api: &Api, launch: &Launch, is_new: bool, at: Timestamp) -> Pressed {
         launch: launch.id,
         is_new,
         pressed_by: launch.pressed_by.clone(),
-        pressed_at: launch.pressed_at.to_string(),
+        pressed_at: launch.pressed_at,
         pressed_ms_before: at.since(launch.pressed_at).as_millis() as u64,
         devices: launch.devices,
         installation: api.config.installation.clone(),
@@ -137,7 +139,8 @@ async fn first(api: &Api, go: &Go, headers: &HeaderMap) -> Result<Response> {
         Committed::Changed => return Err(campaigns::changed(&campaigns::read(api, go.campaign).await?)),
     }
     api.metrics.pressed(Press::New);
-    send_triggers(api, &launch).await;
+    let written = api.runtime.clock.now().since(go.at);
+    tokio::join!(send_triggers(api, &launch), trace(api, &launch, written));
     let answer = pressed(api, &launch, true, go.at);
     let location = [(http::header::LOCATION, format!("/v1/launches/{}", launch.id))];
     Ok((StatusCode::CREATED, location, Json(answer)).into_response())
@@ -239,6 +242,16 @@ async fn settle(api: &Api, launch: &Launch, error: backend::Error) -> Result<Com
         }
     }
     Err(Problem::not_known("the press may have been registered; press again, it cannot go twice"))
+}
+
+/// Notes when the launch was written.
+async fn trace(api: &Api, launch: &Launch, written: Duration) {
+    let mut stages = Stages::default();
+    stages.reach(Stage::Write, written.as_micros() as u64);
+    let write = rows::launch::put_stages(launch.id, "api", stages.encode());
+    if let Err(error) = api.backend.store.write(vec![write]).await {
+        tracing::warn!(%error, launch = %launch.id, "the time of writing is not kept");
+    }
 }
 
 /// Sends one trigger a slice. What fails here, a dispatcher's sweep sends.

@@ -4,17 +4,16 @@
 use ::report::Counts;
 use axum::Json;
 use axum::extract::State;
-use backend::rows::audit::{self, Event};
-use backend::store::Transacted;
 use backend::{Expect, rows};
 use model::launch::{Control, Stop};
-use model::{Campaign, Launch, LaunchId};
+use model::{Campaign, Launch, LaunchId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::live::{Figures, Standing, figures};
 use super::{Listed, report};
 use crate::Api;
+use crate::change::{audited, event};
 use crate::extract::{Actor, OptionalJson, Page, Place};
 use crate::problem::{Problem, Result};
 
@@ -35,13 +34,16 @@ pub(crate) struct LaunchView {
     devices: u64,
     shards: u32,
     pressed_by: String,
-    pressed_at: String,
-    not_after: String,
+    #[schema(value_type = String)]
+    pressed_at: Timestamp,
+    #[schema(value_type = String)]
+    not_after: Timestamp,
     ready_workers: u32,
     installation: String,
     #[schema(value_type = Object)]
     control: Control,
-    finished_at: Option<String>,
+    #[schema(value_type = Option<String>)]
+    finished_at: Option<Timestamp>,
     /// What became of the devices, from the records, once each shard has one: what had left is accepted, rejected and
     /// unknown.
     #[schema(value_type = Option<Object>)]
@@ -82,12 +84,12 @@ async fn view(api: &Api, standing: Standing) -> Result<LaunchView> {
         devices: launch.devices,
         shards: launch.shards,
         pressed_by: launch.pressed_by,
-        pressed_at: launch.pressed_at.to_string(),
-        not_after: launch.not_after.to_string(),
+        pressed_at: launch.pressed_at,
+        not_after: launch.not_after,
         ready_workers: launch.ready_workers,
         installation: api.config.installation.clone(),
         control,
-        finished_at: finish.map(|finish| finish.at.to_string()),
+        finished_at: finish.map(|finish| finish.at),
         counts: None,
         live,
     })
@@ -183,16 +185,9 @@ async fn change(
         if !edit(&mut row.body) {
             break;
         }
-        let event = Event {
-            at: api.runtime.clock.now(),
-            actor: actor.to_owned(),
-            action: action.to_owned(),
-            subject: id.to_string(),
-            detail: detail.clone(),
-        };
-        let mut writes = vec![rows::launch::put_control(id, &row.body, Expect::Version(row.version))];
-        writes.extend(audit::append(store, event).await?);
-        if store.transact(writes).await? == Transacted::Done {
+        let write = rows::launch::put_control(id, &row.body, Expect::Version(row.version));
+        let event = event(api, actor, action, id, detail.clone());
+        if audited(api, vec![write], event).await?.is_empty() {
             break;
         }
     }

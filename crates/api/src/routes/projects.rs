@@ -3,9 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use backend::Expect;
-use backend::rows::audit::{self, Event};
 use backend::rows::project::{self, Project};
-use backend::store::Transacted;
 use model::Platform;
 use model::campaign::Fault;
 use serde::Deserialize;
@@ -13,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::Shown;
 use crate::Api;
+use crate::change::{audited, event};
 use crate::extract::{Actor, Json as Body, Place};
 use crate::problem::{Problem, Result};
 
@@ -57,22 +56,15 @@ pub(crate) async fn put(
         return Err(Problem::faults(vec![Fault { pointer: "/quota_per_minute".into(), detail }]));
     }
     let store = &*api.backend.store;
+    let detail = serde_json::json!({ "quota_per_minute": quota_per_minute });
+    let event = event(&api, &actor, "project.quota", format_args!("{platform}/{app}"), detail);
     loop {
         let (mut project, expect) = match project::get(store, platform, &app).await? {
             Some(row) => (row.body, Expect::Version(row.version)),
             None => (Project::new(platform, &app), Expect::Absent),
         };
         project.quota_per_minute = quota_per_minute;
-        let event = Event {
-            at: api.runtime.clock.now(),
-            actor: actor.clone(),
-            action: "project.quota".into(),
-            subject: format!("{platform}/{app}"),
-            detail: serde_json::json!({ "quota_per_minute": quota_per_minute }),
-        };
-        let mut writes = vec![project::put(&project, expect)];
-        writes.extend(audit::append(store, event).await?);
-        if store.transact(writes).await? == Transacted::Done {
+        if audited(&api, vec![project::put(&project, expect)], event.clone()).await?.is_empty() {
             return Ok(Json(project));
         }
     }

@@ -151,6 +151,8 @@ async fn workers_are_asked_only_for_what_is_frozen() {
     assert_eq!(backend::rows::fleet::wanted(&*service.backend.store).await.unwrap().len(), 1);
     assert_eq!(service.call(http::Request::delete(format!("{path}/prepare")), "").await.status, 204);
     assert!(backend::rows::fleet::wanted(&*service.backend.store).await.unwrap().is_empty());
+    let audited = service.all_audited().await;
+    assert_eq!(audited[2..], ["campaign.prepared", "campaign.released"]);
 }
 
 #[tokio::test]

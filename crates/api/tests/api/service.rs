@@ -197,12 +197,13 @@ impl Service {
         }
     }
 
-    /// The actions in the audit, in order, without those of campaigns; the chain is verified on the way.
+    /// What happened to launches and projects, in order.
     pub(crate) async fn audited(&self) -> Vec<String> {
-        let is_of_campaign = |action: &String| action.starts_with("campaign.");
-        self.all_audited().await.into_iter().filter(|action| !is_of_campaign(action)).collect()
+        let is_it = |action: &String| action.starts_with("launch.") || action.starts_with("project.");
+        self.all_audited().await.into_iter().filter(is_it).collect()
     }
 
+    /// The actions in the audit, in order; the chain is verified on the way.
     pub(crate) async fn all_audited(&self) -> Vec<String> {
         assert_eq!(self.get("/v1/audit/verify").await.json()["is_whole"], true);
         let entries = self.get("/v1/audit?limit=500").await.json();

@@ -31,6 +31,7 @@ async fn an_upload_is_stored_and_handed_to_a_resolver() {
     assert_eq!(service.backend.queues.depth(Queue::Resolve).await.unwrap(), 1);
     let second = service.call(put(&path, "text/csv"), "user\nu3\n").await;
     assert_eq!(second.problem(), (409, "/problems/being-resolved".into()));
+    assert_eq!(service.all_audited().await, ["audience.created", "audience.uploaded"]);
 }
 
 #[tokio::test]
@@ -41,6 +42,7 @@ async fn an_import_is_stored_and_handed_to_a_resolver() {
     assert_eq!(answer.status, 202, "{}", answer.text);
     let path = answer.headers["location"].to_str().unwrap().to_owned();
     assert_eq!(service.get(&path).await.json()["upload"]["bad_rows"], "skip");
+    assert_eq!(service.all_audited().await, ["devices.uploaded"]);
     assert_eq!(service.backend.queues.depth(Queue::Resolve).await.unwrap(), 1);
 }
 

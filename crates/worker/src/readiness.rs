@@ -138,6 +138,7 @@ impl<S: Side> Worker<S> {
             snapshots: self.snapshots.ready(),
             failed: self.snapshots.failed(),
             pools,
+            snapshot_bytes: self.snapshots.resident_bytes(),
             resident_bytes: self.machine.resident_bytes(),
             clock_error_us: self.machine.clock_error().as_micros() as u64,
         }

@@ -60,6 +60,15 @@ impl Snapshots {
         is_new
     }
 
+    /// Memory that loaded snapshots take.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let bytes = |holding: &Holding| match holding {
+            Holding::Ready(snapshot) => snapshot.resident_bytes(),
+            Holding::Loading | Holding::Failed(_) => 0,
+        };
+        lock(&self.0).values().map(bytes).sum()
+    }
+
     fn end(&self, digest: Digest, holding: Holding) {
         lock(&self.0).insert(digest, holding);
     }

@@ -145,7 +145,9 @@ async fn the_report_is_json_or_text_from_records_only() {
     );
     let text = service.call(Request::get(format!("{path}/report")).header("accept", "text/plain"), "").await;
     assert!(text.text.contains("Kick-off"), "{}", text.text);
-    assert_eq!(service.get(&format!("{path}/stages")).await.json().as_array().unwrap().len(), 9);
+    let stages = service.get(&format!("{path}/stages")).await.json();
+    assert_eq!((stages.as_array().unwrap().len(), &stages[0]["stage"]), (9, &"write".into()));
+    assert_eq!(stages[0]["count"], 1, "the press says when it had written the launch");
 }
 
 #[tokio::test]

@@ -166,6 +166,7 @@ impl Service {
             snapshots,
             failed: Vec::new(),
             pools: vec![pool(Platform::Apns, "topic"), pool(Platform::Fcm, "project")],
+            snapshot_bytes: 1,
             resident_bytes: 1,
             clock_error_us: 0,
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use model::runtime::Clock;
-use model::{Audience, AudienceState, Digest, Timestamp};
+use model::{Audience, AudienceState, Timestamp};
 use report::text::thousands;
 use reqwest::Method;
 use serde::Deserialize;
@@ -39,7 +39,6 @@ const TEXTS: [(&str, &str, &str); 6] = [
 pub(crate) struct Prepared {
     /// `/v1/campaigns/...`.
     pub(crate) campaign: String,
-    pub(crate) snapshot: Digest,
     pub(crate) import: Duration,
     pub(crate) resolve: Duration,
     pub(crate) ready: Duration,
@@ -57,12 +56,12 @@ impl Engineer {
     /// simulator grants.
     pub(crate) async fn prepare(&self, fcm_quota: Option<u64>, late_retries_max: u8) -> Result<Prepared> {
         let import = self.import().await?;
-        let (audience, snapshot, resolve) = self.audience().await?;
+        let (audience, resolve) = self.audience().await?;
         let quota = json!({ "quota_per_minute": fcm_quota });
         self.client.call(Method::PUT, &format!("/v1/projects/fcm/{PROJECT}"), Some(&quota)).await?;
         let campaign = self.campaign(&audience, late_retries_max).await?;
         let ready = self.make_ready(&campaign).await?;
-        Ok(Prepared { campaign, snapshot, import, resolve, ready })
+        Ok(Prepared { campaign, import, resolve, ready })
     }
 
     async fn import(&self) -> Result<Duration> {
@@ -97,7 +96,7 @@ impl Engineer {
         Ok(progress.done(&format!("{devices} devices in the directory")))
     }
 
-    async fn audience(&self) -> Result<(String, Digest, Duration)> {
+    async fn audience(&self) -> Result<(String, Duration)> {
         let mut progress = Progress::new(&self.clock, "upload audience");
         let made =
             self.client.call(Method::POST, "/v1/audiences", Some(&json!({ "name": "everybody" }))).await?;
@@ -109,13 +108,10 @@ impl Engineer {
             .upload(Method::PUT, &upload, "text/csv", move |parts| write_users(population, parts))
             .await?;
         let mut watch = Watch::new(&self.clock);
-        let (audience, snapshot) = loop {
+        let audience = loop {
             let audience: Audience = self.client.get(&path).await?;
             match &audience.state {
-                AudienceState::Frozen { snapshot, .. } => {
-                    let snapshot = *snapshot;
-                    break (audience, snapshot);
-                }
+                AudienceState::Frozen { .. } => break audience,
                 AudienceState::Failed { why } => bail!("the audience failed: {why}"),
                 AudienceState::Resolving { rows } => {
                     progress.note(&format!("{} users read", thousands(*rows)));
@@ -132,7 +128,7 @@ impl Engineer {
             thousands(report.unknown_users),
             thousands(report.duplicate_users),
         ));
-        Ok((id, snapshot, took))
+        Ok((id, took))
     }
 
     async fn campaign(&self, audience: &str, late_retries_max: u8) -> Result<String> {
@@ -224,6 +220,7 @@ impl Watch {
 #[derive(Deserialize)]
 pub(crate) struct Worker {
     pub(crate) pools: Vec<WorkerPool>,
+    pub(crate) snapshot_bytes: u64,
     pub(crate) resident_bytes: u64,
 }
 

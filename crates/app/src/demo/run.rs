@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use backend::rows::audience;
+use model::Timestamp;
 use model::runtime::Clock;
-use model::{Digest, Timestamp};
 use report::text::thousands;
 use tempfile::TempDir;
 
@@ -21,8 +20,7 @@ use super::service::Shown;
 use super::stages;
 use super::summary::{Measured, Summary, proof};
 use crate::config::Config;
-use crate::roles;
-use crate::runtime::{self, SystemClock};
+use crate::runtime::SystemClock;
 use crate::simulators::{Simulator, Simulators};
 use crate::telemetry;
 
@@ -93,6 +91,7 @@ async fn show(demo: Demo, mut config: Config) -> Result<bool> {
     let cpu_us = cpu_before.zip(shown.cpu_us()).map(|(before, after)| after - before);
     let sims_after = cpu_of(&simulators)?;
     let workers: Vec<Worker> = client.get("/v1/workers").await?;
+    let most = |bytes: &dyn Fn(&Worker) -> u64| workers.iter().map(bytes).max().unwrap_or(0);
     let path = format!("/v1/launches/{}/stages", gone.launch);
     let measured = Measured {
         cpu_us,
@@ -100,8 +99,8 @@ async fn show(demo: Demo, mut config: Config) -> Result<bool> {
             sims_after[0].saturating_sub(sims_before[0]),
             sims_after[1].saturating_sub(sims_before[1]),
         ],
-        map_resident_bytes: map_bytes(&config, prepared.snapshot).await?,
-        process_resident_bytes: workers.iter().map(|worker| worker.resident_bytes).max().unwrap_or(0),
+        map_resident_bytes: most(&|worker| worker.snapshot_bytes),
+        process_resident_bytes: most(&|worker| worker.resident_bytes),
         stages: client.get(&path).await?,
     };
 
@@ -140,14 +139,6 @@ fn tell(
 fn cpu_of(simulators: &Simulators) -> Result<[u64; 2]> {
     let cpu_us = |simulator: &Simulator| anyhow::Ok(simulator.control()?.stats()?.cpu_us);
     Ok([cpu_us(&simulators.apns)?, cpu_us(&simulators.fcm)?])
-}
-
-/// What a worker holds of a snapshot: the file's bytes. No page of the API shows them, so the manifest is read in place.
-async fn map_bytes(config: &Config, snapshot: Digest) -> Result<u64> {
-    let embedded = roles::open(config, &runtime::real())?;
-    let manifest = audience::manifest(&*embedded.backend.blobs, snapshot).await;
-    embedded.close().await;
-    Ok(manifest?.context("a frozen snapshot without manifest")?.file_bytes)
 }
 
 impl Demo {

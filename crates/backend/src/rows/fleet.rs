@@ -39,6 +39,8 @@ pub struct Heartbeat {
     pub failed: Vec<(Digest, String)>,
     /// Its pools.
     pub pools: Vec<Pool>,
+    /// What these snapshots take of its memory, in bytes.
+    pub snapshot_bytes: u64,
     /// Resident memory, in bytes.
     pub resident_bytes: u64,
     /// The kernel's clock error, in microseconds.

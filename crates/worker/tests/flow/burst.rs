@@ -177,6 +177,7 @@ async fn a_new_worker_takes_those_long_gone_off_the_list() {
         snapshots: Vec::new(),
         failed: Vec::new(),
         pools: Vec::new(),
+        snapshot_bytes: 1,
         resident_bytes: 1,
         clock_error_us: 0,
     };

@@ -25,7 +25,7 @@ pub struct Config {
     pub retry_after: Duration,
     /// Times that work is begun before it is given up: more means that it breaks whoever takes it.
     pub attempts_max: u32,
-    /// How often is looked for work that was stored and never enqueued.
+    /// How often is looked for work at which nobody is, and for what killed resolvers left.
     pub sweep_every: Duration,
     /// Work folders of resolvers that were killed are removed once they are this old; longer than any work takes.
     pub leftover_age: Duration,

@@ -39,8 +39,10 @@ impl Desk {
             let result = self.backend.store.write(vec![write.clone()]).await;
             let error = match result.map(|written| written.into_iter().next()) {
                 Ok(Some(Written::Done(version))) => return Ok(version),
+                // Before any answer was lost, a row that looks as ours is another resolver's.
                 Ok(Some(Written::Conflict(row))) => {
-                    return ours(&write, row.as_ref()).ok_or(Error::Overtaken);
+                    let ours = ours(&write, row.as_ref()).filter(|_| calls > 0);
+                    return ours.ok_or(Error::Overtaken);
                 }
                 Ok(None) => return Err(Error::Overtaken),
                 Err(error) => error,
@@ -65,7 +67,8 @@ impl Desk {
                 Ok(Transacted::Conflict(places)) if places.contains(&0) => {
                     let rows = self.backend.store.get(std::slice::from_ref(&write.key)).await?;
                     let row = rows.into_iter().next().flatten();
-                    return ours(&write, row.as_ref()).map(drop).ok_or(Error::Overtaken);
+                    let ours = ours(&write, row.as_ref()).filter(|_| calls > 0);
+                    return ours.map(drop).ok_or(Error::Overtaken);
                 }
                 // Another audit entry came first.
                 Ok(Transacted::Conflict(_)) => continue,
@@ -87,6 +90,12 @@ impl Desk {
         self.runtime.clock.sleep(self.config.progress_every * SILENT_BEATS).await;
         let rows = self.backend.store.get(&[key]).await?;
         Ok(rows.into_iter().flatten().next().is_some_and(|row| row.version == version))
+    }
+
+    /// Why work that was begun `receives` times and broke again is given up, if it is: whoever asked for it learns the reason.
+    pub(crate) fn gives_up(&self, error: &Error, receives: u32) -> Option<String> {
+        let is_last = receives >= self.config.attempts_max && !matches!(error, Error::Overtaken);
+        is_last.then(|| format!("it was begun {receives} times; at last: {}", error.text()))
     }
 
     /// Waits before another call, or returns `error` when that is no use.

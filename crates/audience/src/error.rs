@@ -39,6 +39,21 @@ impl Error {
         move |source| Error::Io { action, source }
     }
 
+    /// What a person is told who can do something about it: the error with its causes.
+    pub(crate) fn text(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let more = error.to_string();
+            // Some errors repeat their cause.
+            if !text.contains(&more) {
+                text = format!("{text}: {more}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+
     /// Whether the same work may succeed later.
     pub(crate) const fn is_transient(&self) -> bool {
         match self {
@@ -63,6 +78,9 @@ impl<E: Into<Error>> From<E> for Failure {
             // A column of many values taken for a market or locale: no second try makes it better.
             Error::Snapshot(error @ (device_map::Error::TooMany { .. } | device_map::Error::Device(_))) => {
                 Failure::Refused(error.to_string())
+            }
+            Error::Backend(error) if error.kind == backend::ErrorKind::Invalid => {
+                Failure::Refused(error.message)
             }
             error => Failure::Broken(error),
         }

@@ -39,7 +39,10 @@ pub(crate) async fn run(desk: &Desk, id: ExportId, receives: u32) -> Result<()> 
     match work.write_out().await {
         Ok(done) => work.end(done, "outcomes.exported").await,
         Err(Failure::Refused(why)) => work.fail(why).await,
-        Err(Failure::Broken(error)) => Err(error),
+        Err(Failure::Broken(error)) => match desk.gives_up(&error, receives) {
+            Some(why) => work.fail(why).await,
+            None => Err(error),
+        },
     }
 }
 

@@ -20,6 +20,8 @@ use crate::upload::{self, FileRows, STEP_ROWS, step};
 pub(crate) async fn run(desk: &Desk, id: ImportId, receives: u32) -> Result<()> {
     let Some(row) = import::get(&*desk.backend.store, id).await? else { return Ok(()) };
     if row.body.state.is_over() {
+        // Whoever ended it may have been killed before the file was gone.
+        delete_file(desk, &row.body.upload.blob).await;
         return Ok(());
     }
     let was_begun = matches!(row.body.state, ImportState::Importing { .. });
@@ -33,7 +35,10 @@ pub(crate) async fn run(desk: &Desk, id: ImportId, receives: u32) -> Result<()> 
     match work.take_in().await {
         Ok(()) => work.end(ImportState::Done { at: desk.now() }, "devices.imported").await,
         Err(Failure::Refused(why)) => work.fail(why).await,
-        Err(Failure::Broken(error)) => Err(error),
+        Err(Failure::Broken(error)) => match desk.gives_up(&error, receives) {
+            Some(why) => work.fail(why).await,
+            None => Err(error),
+        },
     }
 }
 
@@ -83,23 +88,27 @@ impl Work<'_> {
             Ok((rows, devices))
         };
         let (mut rows, mut devices) = self.during(0, step(first)).await??;
-        let mut imported = Imported::default();
         while !devices.is_empty() {
             self.count_platforms(&devices);
             let next = step(move || {
                 let devices = upload::next_devices(&mut rows, most)?;
                 Ok((rows, devices))
             });
-            let done = imported.added + imported.changed + imported.unchanged;
+            let done = self.report.added + self.report.changed + self.report.unchanged;
             // A call that fails is not made again here: the whole import is, and what is known already changes nothing.
             let both = futures::future::join(directory.import(devices), next);
             let (stored, next) = self.during(done, both).await?;
-            add(&mut imported, stored?);
+            self.add(stored?);
             (rows, devices) = next?;
         }
-        (self.report.added, self.report.changed) = (imported.added, imported.changed);
-        self.report.unchanged = imported.unchanged;
         Ok(rows.count().clone())
+    }
+
+    fn add(&mut self, imported: Imported) {
+        let report = &mut self.report;
+        report.added += imported.added;
+        report.changed += imported.changed;
+        report.unchanged += imported.unchanged;
     }
 
     fn count_platforms(&mut self, devices: &[Device]) {
@@ -153,15 +162,18 @@ impl Work<'_> {
         let detail = json!({ "rows": report.rows, "bad_rows": report.bad_rows, "added": report.added, "changed": report.changed });
         let write = import::put(&self.row.body, Expect::Version(self.row.version));
         self.desk.put_audited(write, action, detail).await?;
-        let blob = &self.row.body.upload.blob;
-        if let Err(error) = self.desk.backend.blobs.delete(blob).await {
-            tracing::warn!(
-                blob,
-                error = &error as &dyn std::error::Error,
-                "an import's file could not be deleted"
-            );
-        }
+        delete_file(self.desk, &self.row.body.upload.blob).await;
         Ok(())
+    }
+}
+
+async fn delete_file(desk: &Desk, blob: &str) {
+    if let Err(error) = desk.backend.blobs.delete(blob).await {
+        tracing::warn!(
+            blob,
+            error = &error as &dyn std::error::Error,
+            "an import's file could not be deleted"
+        );
     }
 }
 
@@ -173,10 +185,4 @@ fn check_some(mut rows: FileRows) -> std::result::Result<(FileRows, bool), Failu
         }
     }
     Ok((rows, false))
-}
-
-const fn add(sum: &mut Imported, one: Imported) {
-    sum.added += one.added;
-    sum.changed += one.changed;
-    sum.unchanged += one.unchanged;
 }

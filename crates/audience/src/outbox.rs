@@ -1,13 +1,12 @@
-//! Whoever stores an upload enqueues its work afterwards, and may die in between. The rows are the outbox: what nobody
-//! has begun for a whole sweep is enqueued again. Twice is harmless, the row decides.
+//! Whoever stores an upload enqueues its work afterwards, and may die in between; and the message of work that breaks again and
+//! again becomes a dead letter. The rows are the outbox: work at which nobody was for a whole sweep is enqueued again. Twice is
+//! harmless, the row decides.
 
 use std::collections::HashMap;
 
 use backend::rows::{Versioned, audience, export, import};
 use backend::{Outgoing, Queue};
 use model::AudienceState;
-use model::export::ExportState;
-use model::import::ImportState;
 use model::queued::{Resolve, TakeIn, ToResolver, WriteOut};
 
 use crate::desk::Desk;
@@ -21,7 +20,7 @@ pub(crate) struct Outbox {
     seen: HashMap<String, u64>,
 }
 
-/// Work that nobody has begun.
+/// Work that is not over.
 struct Waiting {
     id: String,
     version: u64,
@@ -45,7 +44,7 @@ impl Outbox {
             waiting.iter().filter(|one| !is_sent(one)).map(|one| (one.id.clone(), one.version)).collect();
         let number = messages.len();
         if number > 0 {
-            tracing::warn!(number, "work that was stored and never begun is enqueued again");
+            tracing::warn!(number, "work at which nobody was is enqueued again");
             desk.backend.queues.send(Queue::Resolve, messages).await?;
         }
         Ok(number)
@@ -87,25 +86,20 @@ impl Part {
                 audience::list(store, after, PAGE_ROWS).await?,
                 |row| row.id.to_string(),
                 |row| {
-                    let is_waiting = row.state == AudienceState::Uploaded;
+                    let is_waiting =
+                        matches!(row.state, AudienceState::Uploaded | AudienceState::Resolving { .. });
                     is_waiting.then_some(ToResolver::Resolve(Resolve { audience: row.id }))
                 },
             ),
             Kind::Imports => Self::of(
                 import::list(store, after, PAGE_ROWS).await?,
                 |row| row.id.to_string(),
-                |row| {
-                    let is_waiting = row.state == ImportState::Uploaded;
-                    is_waiting.then_some(ToResolver::TakeIn(TakeIn { import: row.id }))
-                },
+                |row| (!row.state.is_over()).then_some(ToResolver::TakeIn(TakeIn { import: row.id })),
             ),
             Kind::Exports => Self::of(
                 export::list(store, after, PAGE_ROWS).await?,
                 |row| row.id.to_string(),
-                |row| {
-                    let is_waiting = row.state == ExportState::Asked;
-                    is_waiting.then_some(ToResolver::WriteOut(WriteOut { export: row.id }))
-                },
+                |row| (!row.state.is_over()).then_some(ToResolver::WriteOut(WriteOut { export: row.id })),
             ),
         })
     }

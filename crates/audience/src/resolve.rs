@@ -31,7 +31,10 @@ pub(crate) async fn run(desk: &Desk, id: AudienceId, receives: u32) -> Result<()
     match work.resolve(&upload).await {
         Ok(manifest) => work.end_frozen(&manifest).await,
         Err(Failure::Refused(why)) => work.fail(why).await,
-        Err(Failure::Broken(error)) => Err(error),
+        Err(Failure::Broken(error)) => match desk.gives_up(&error, receives) {
+            Some(why) => work.fail(why).await,
+            None => Err(error),
+        },
     }
 }
 

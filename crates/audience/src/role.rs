@@ -24,6 +24,7 @@ pub async fn run(backend: Backend, runtime: Runtime, config: Config, shutdown: C
         let now = desk.runtime.clock.monotonic();
         if now.since(swept_at) >= desk.config.sweep_every {
             swept_at = now;
+            desk.sweep();
             if let Err(error) = outbox.sweep(&desk).await {
                 tracing::warn!(error = &error as &dyn StdError, "resolver cannot look for forgotten work");
             }

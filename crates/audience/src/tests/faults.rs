@@ -1,7 +1,7 @@
 //! The role while calls fail, answers get lost and messages come twice, in another order, or late.
 
-use backend::Outgoing;
-use backend::fault::{self, Operation, Shares};
+use backend::fault::{self, Fault, Operation, Shares};
+use backend::{Key, Outgoing, Write};
 use model::queued::{Resolve, TakeIn, ToResolver};
 use tokio_util::sync::CancellationToken;
 
@@ -99,6 +99,19 @@ async fn faults_of_the_backend_change_nothing_of_what_comes_out() {
     }
     assert!(made > 100, "only {made} faults");
     assert!(snapshots.iter().all(|snapshot| *snapshot == snapshots[0]));
+}
+
+/// Two resolvers that begin the same work write the same row.
+#[tokio::test]
+async fn a_row_that_looks_as_ours_is_ours_only_after_a_lost_answer() {
+    let bench = Bench::new();
+    let (backend, faults) = fault::wrap(bench.backend().clone(), bench.clock.clone(), 1);
+    let desk = Desk { backend, runtime: bench.desk.runtime.clone(), config: Config::default() };
+    let write = |sort: &str| Write::put(Key::new("p", sort), Expect::Absent, b"x".to_vec());
+    assert_eq!(desk.put(write("a")).await.unwrap(), 1);
+    assert!(matches!(desk.put(write("a")).await, Err(crate::Error::Overtaken)));
+    faults.next(Operation::Write, Some(Fault::AnswerLost));
+    assert_eq!(bench.moving_on(desk.put(write("b"))).await.unwrap(), 1);
 }
 
 async fn ask(bench: &Bench, message: &ToResolver) {

@@ -79,3 +79,21 @@ async fn an_import_that_was_over_is_not_begun_again() {
     import::run(&bench.desk, import.id, 2).await.unwrap();
     assert_eq!(bench.read_import(import.id).await.body, import);
 }
+
+#[tokio::test]
+async fn the_file_of_an_import_whose_resolver_was_killed_at_the_end_is_deleted_too() {
+    let bench = Bench::new();
+    let import = import_text(&bench, 1, &csv(&[device("u1", 1)]), BadRows::Reject).await;
+    bench.blob(&import.upload.blob, b"keys").await;
+    import::run(&bench.desk, import.id, 2).await.unwrap();
+    assert!(bench.backend().blobs.list("imports/").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_file_with_one_user_for_all_devices_is_refused_at_once() {
+    let bench = Bench::with(Config { import_devices: 9_000, ..Config::default() });
+    let devices: Vec<Device> = (0..10_001).map(|number| device("anonymous", number)).collect();
+    let import = import_text(&bench, 1, &csv(&devices), BadRows::Reject).await;
+    assert_eq!(why(&import), "user anonymous would have more than 10000 devices");
+    assert_eq!(import.report.unwrap().added, 9_000, "what was taken before is told");
+}

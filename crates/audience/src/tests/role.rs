@@ -61,7 +61,7 @@ async fn a_message_whose_blob_is_missing_comes_again_and_is_given_up_at_last() {
     };
     futures::join!(running, watching);
     let AudienceState::Failed { why } = bench.read(audience).await.state else { panic!("it failed") };
-    assert_eq!(why, "it was begun 2 times and never finished");
+    assert_eq!(why, "it was begun 2 times; at last: blob uploads/1/2 is missing");
 }
 
 #[tokio::test]
@@ -109,6 +109,51 @@ async fn what_was_stored_and_never_enqueued_is_found() {
         shutdown.cancel();
     };
     bench.moving_on(async { futures::join!(running, watching) }).await;
+}
+
+#[tokio::test]
+async fn what_was_begun_and_has_no_message_any_more_is_found() {
+    let bench = Bench::new();
+    bench.know(&[device("u1", 1)]).await;
+    let upload = bench.blob("uploads/1/1", b"user\nu1\n").await;
+    let audience = bench.audience(1, None, upload).await;
+    let mut begun = bench.read(audience).await;
+    begun.state = AudienceState::Resolving { rows: 0 };
+    bench.backend().store.write(vec![rows::audience::put(&begun, Expect::Anything)]).await.unwrap();
+    let mut outbox = crate::outbox::Outbox::default();
+    assert_eq!(outbox.sweep(&bench.desk).await.unwrap(), 0);
+    // Somebody is at it.
+    begun.state = AudienceState::Resolving { rows: 1 };
+    bench.backend().store.write(vec![rows::audience::put(&begun, Expect::Anything)]).await.unwrap();
+    assert_eq!(outbox.sweep(&bench.desk).await.unwrap(), 0);
+    assert_eq!(outbox.sweep(&bench.desk).await.unwrap(), 1);
+    run_until_idle(&bench).await;
+    assert!(bench.read(audience).await.snapshot().is_some());
+    for _ in 0..3 {
+        assert_eq!(outbox.sweep(&bench.desk).await.unwrap(), 0, "what is over is not enqueued");
+    }
+}
+
+#[tokio::test]
+async fn what_killed_resolvers_left_is_swept_while_another_runs() {
+    let config = Config { leftover_age: Duration::from_secs(60), ..Config::default() };
+    let bench = Bench::with(config);
+    let left = bench.backend().blobs.staging().join("work-0123");
+    std::fs::create_dir(&left).unwrap();
+    let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+    std::fs::write(left.join(".unfinished-1.users"), "u1").unwrap();
+    std::fs::File::open(&left).unwrap().set_modified(time).unwrap();
+    let shutdown = CancellationToken::new();
+    let (backend, runtime) = (bench.backend().clone(), bench.desk.runtime.clone());
+    let running = role::run(backend, runtime, bench.desk.config.clone(), shutdown.clone());
+    let watching = async {
+        while left.exists() {
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
+    };
+    bench.moving_on(async { futures::join!(running, watching) }).await;
+    assert!(bench.desk.now() > Timestamp::from_secs(1_060), "not before its age");
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ impl Project {
     }
 
     /// Reserves `messages` of `quota` in the earliest window with room that is not over at `now`; the windows follow one another from the first
-    /// reservation. Returns the window's start (`now` or later), or `now` when there is no quota. A number above the whole
+    /// reservation. Returns the window's start (up to [`QUOTA_WINDOW`] ago), or `now` when there is no quota. A number above the whole
     /// quota gets a window of its own.
     pub fn reserve(&mut self, quota: Option<u64>, messages: u64, now: Timestamp) -> Timestamp {
         let Some(quota) = quota else { return now };

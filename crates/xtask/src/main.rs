@@ -35,6 +35,9 @@ enum Verb {
     Arrows,
 }
 
+/// What is checked is built with this.
+const PROFILE: &str = "tested";
+
 fn main() -> Result<()> {
     match Arguments::parse().verb {
         Verb::Test => {
@@ -63,25 +66,22 @@ fn check(steps: &mut Steps) -> Result<()> {
         rules::check(&metadata)
     })?;
     steps.cargo("format", &["fmt", "--all", "--check"])?;
-    // The tests' profile, so that what C code there is gets built once.
-    let clippy =
-        ["clippy", "--workspace", "--all-targets", "--all-features", "--release", "--", "-D", "warnings"];
-    steps.cargo("lints", &clippy)?;
-    steps.cargo_with(
-        "documentation",
-        &["doc", "--workspace", "--no-deps", "--release"],
-        &[("RUSTDOCFLAGS", "-D warnings")],
-    )
+    // Everything is built with one profile, so that what C code there is gets built once.
+    let workspace = ["--workspace", "--all-features", "--profile", PROFILE];
+    let lints = [&["clippy"], &workspace[..], &["--all-targets", "--", "-D", "warnings"]].concat();
+    steps.cargo("lints", &lints)?;
+    let documentation = [&["doc"], &workspace[..], &["--no-deps"]].concat();
+    steps.cargo_with("documentation", &documentation, &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
 fn test(steps: &mut Steps) -> Result<()> {
     steps.call("install", install::all)?;
     check(steps)?;
-    steps.cargo("build", &["build", "--workspace", "--release"])?;
-    steps.cargo(
-        "build tests",
-        &["nextest", "run", "--workspace", "--all-features", "--cargo-profile", "release", "--no-run"],
-    )?;
-    steps.cargo("documentation tests", &["test", "--workspace", "--release", "--doc"])?;
-    steps.cargo("tests", &["nextest", "run", "--workspace", "--all-features", "--cargo-profile", "release"])
+    let all = ["--workspace", "--all-features", "--cargo-profile", PROFILE];
+    steps.cargo("build tests", &[&["nextest", "run"], &all[..], &["--no-run"]].concat())?;
+    let documented = ["test", "--workspace", "--all-features", "--profile", PROFILE, "--doc"];
+    steps.cargo("documentation tests", &documented)?;
+    steps.cargo("tests", &[&["nextest", "run"], &all[..]].concat())?;
+    // The features that are off by default are on everywhere above.
+    steps.cargo("default features", &["check", "--workspace", "--profile", PROFILE])
 }

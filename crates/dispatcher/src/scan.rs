@@ -37,8 +37,17 @@ impl Dispatcher {
         }
         self.enqueue_again(launch, &found.enqueue).await?;
         let closed = self.close(&launch.known, &found.close).await?;
+        // What a lost worker had recorded of a shard that is closed now may be worth a late retry: such a shard is read again.
+        let has_late = !is_aborted && launch.known.launch.policy.late_retries_max > 0;
+        let mut is_any = false;
         for (closing, _) in found.close.iter().zip(closed).filter(|(_, is_closed)| *is_closed) {
-            launch.waiting[closing.name.shard as usize] = None;
+            is_any = true;
+            if !has_late {
+                launch.waiting[closing.name.shard as usize] = None;
+            }
+        }
+        if is_any && has_late {
+            return Box::pin(self.scan(launch, phase, is_aborted)).await;
         }
         if launch.waiting.iter().all(Option::is_none) {
             self.finish(launch, is_aborted).await?;

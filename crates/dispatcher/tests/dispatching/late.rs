@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backend::Queue;
+use backend::queues::LEASE;
 use backend::rows::shard::{self, Claim, ShardName, ShardRow};
 use backend::store::Expect;
 use dispatcher::LateDelays;
@@ -88,4 +89,33 @@ async fn a_dispatcher_that_starts_again_forgets_no_attempt() {
     stage.dispatcher(config("d2"));
     stage.pass(Duration::from_secs(5)).await;
     assert_eq!(attempts(stage.lose(Queue::Delayed(Platform::Apns)).await), [2]);
+}
+
+#[tokio::test]
+async fn what_a_shard_that_is_closed_had_recorded_is_tried_again_later() {
+    let stage = Stage::new().await;
+    let launch = stage.launch().await;
+    for shard in 1..20 {
+        record(&stage, &launch, shard, 0, Outcome::ACCEPTED).await;
+    }
+    // A first worker recorded four devices and gave the rest back; four others were lost with it.
+    let open = Outcome::new(Class::NotSent, Reason::None);
+    let outcomes = [&[TRANSIENT; 4][..], &[open; 6]].concat();
+    let part = Part {
+        positions: Positions::all(10),
+        outcomes: OutcomeRuns::encode(outcomes),
+        requests: 4,
+        last_answer_us: Some(1),
+        ..Part::default()
+    };
+    let record = ShardRecord::new(launch.id, 0, 0, 10, 1, part).unwrap();
+    let claim = Claim { owner: 9, epoch: 5, attempts: 5, lease_until: stage.now() + LEASE, is_started: true };
+    let row = ShardRow { claim, record: Some(record.encode()), is_open: true };
+    let name = ShardName { launch: launch.id, slice: 0, shard: 0, attempt: 0 };
+    stage.backend.store.write(vec![shard::put(&name, &row, Expect::Absent)]).await.unwrap();
+    let late = LateDelays { other: Duration::from_secs(1), ..LateDelays::default() };
+    stage.dispatcher(dispatcher::Config { late, ..config("d1") });
+    stage.pass(LEASE + Duration::from_secs(10)).await;
+    assert!(stage.finish(&launch).await.unwrap().late_over_at.is_none(), "four devices are tried again");
+    assert_eq!(stage.lose(Queue::Delayed(Platform::Apns)).await.len(), 1);
 }

@@ -92,19 +92,22 @@ impl IdPrefix {
     }
 }
 
+/// Bytes whose digits are made together: what the compiler turns into a few vector instructions.
+const LANE: usize = 16;
+
 /// Lower-case hex of `bytes`, at the start of `out`.
 #[inline]
 fn write_hex(bytes: &[u8], out: &mut [u8]) {
-    let (chunks, rest) = bytes.as_chunks::<8>();
-    let (places, rest_out) = out.as_chunks_mut::<16>();
-    for (chunk, place) in chunks.iter().zip(&mut *places) {
-        *place = hex_of_8(*chunk);
+    let (lanes, rest) = bytes.as_chunks::<LANE>();
+    let (places, rest_out) = out.as_chunks_mut::<{ 2 * LANE }>();
+    for (lane, place) in lanes.iter().zip(&mut *places) {
+        *place = hex(lane);
     }
     if !rest.is_empty() {
-        let mut last = [0; 8];
+        let mut last = [0; LANE];
         last[..rest.len()].copy_from_slice(rest);
-        let digits = &hex_of_8(last)[..2 * rest.len()];
-        match places.get_mut(chunks.len()) {
+        let digits = &hex(&last)[..2 * rest.len()];
+        match places.get_mut(lanes.len()) {
             Some(place) => place[..digits.len()].copy_from_slice(digits),
             None => rest_out[..digits.len()].copy_from_slice(digits),
         }
@@ -113,22 +116,23 @@ fn write_hex(bytes: &[u8], out: &mut [u8]) {
 
 #[inline]
 fn hex_of_8(bytes: [u8; 8]) -> [u8; 16] {
-    let number = u64::from_be_bytes(bytes);
-    let mut out = [0; 16];
-    out[..8].copy_from_slice(&hex_of_4((number >> 32) as u32));
-    out[8..].copy_from_slice(&hex_of_4(number as u32));
-    out
+    let mut lane = [0; LANE];
+    lane[..8].copy_from_slice(&bytes);
+    let digits = hex(&lane);
+    std::array::from_fn(|at| digits[at])
 }
 
-/// Eight digits at once: each nibble into a byte of its own, then `0` or `a` - 10 added to all of them.
 #[inline]
-fn hex_of_4(number: u32) -> [u8; 8] {
-    let mut nibbles = u64::from(number);
-    nibbles = (nibbles << 16 | nibbles) & 0x0000_ffff_0000_ffff;
-    nibbles = (nibbles << 8 | nibbles) & 0x00ff_00ff_00ff_00ff;
-    nibbles = (nibbles << 4 | nibbles) & 0x0f0f_0f0f_0f0f_0f0f;
-    let is_letter = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
-    (nibbles + 0x3030_3030_3030_3030 + is_letter * 0x27).to_be_bytes()
+fn hex(bytes: &[u8; LANE]) -> [u8; 2 * LANE] {
+    let digit = |nibble: u8| nibble + if nibble > 9 { b'a' - 10 } else { b'0' };
+    let high = bytes.map(|byte| digit(byte >> 4));
+    let low = bytes.map(|byte| digit(byte & 15));
+    let mut out = [0; 2 * LANE];
+    for at in 0..LANE {
+        out[2 * at] = high[at];
+        out[2 * at + 1] = low[at];
+    }
+    out
 }
 
 #[cfg(test)]

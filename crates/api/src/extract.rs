@@ -65,6 +65,17 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
     }
 }
 
+/// Whether a body came with a request that should have none.
+pub(crate) struct HasBody(pub(crate) bool);
+
+impl<S: Send + Sync> FromRequest<S> for HasBody {
+    type Rejection = std::convert::Infallible;
+    async fn from_request(request: Request, state: &S) -> std::result::Result<Self, Self::Rejection> {
+        let body = Bytes::from_request(request, state).await;
+        Ok(Self(body.map_or(true, |body| !body.is_empty())))
+    }
+}
+
 fn require_json(headers: &HeaderMap) -> Result<()> {
     if media_type(headers) == "application/json" {
         return Ok(());
@@ -110,7 +121,11 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<u64> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Err(Problem::if_match_required()) };
     let tag = value.to_str().unwrap_or_default().trim();
     let number = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
-    number.ok_or_else(|| Problem::bad_request(format!("If-Match: {tag:?} is no entity tag of this service")))
+    number.ok_or_else(|| {
+        let detail =
+            "If-Match must be the ETag that was read: one number in double quotes, for example \"1\"";
+        Problem::bad_request(detail)
+    })
 }
 
 /// The entity tag of a version.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::cli::Up;
 use crate::config::{Config, InstallationKind};
@@ -35,9 +35,13 @@ pub(crate) fn run(up: Up, mut config: Config) -> Result<()> {
 fn simulate(config: &mut Config) -> Result<Simulators> {
     let flags = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
     let folder = config.backend.folder.clone();
-    std::fs::create_dir_all(&folder).with_context(|| format!("backend.folder {}", folder.display()))?;
+    let named = || format!("backend.folder {}", folder.display());
+    if folder.exists() && !folder.is_dir() {
+        bail!("{} is a file; a folder is needed", named());
+    }
+    std::fs::create_dir_all(&folder).with_context(named)?;
     let simulators = Simulators::start(&flags(APNS_FLAGS), &flags(FCM_FLAGS))?;
-    simulators.configure(config, &folder)?;
+    simulators.configure(config, &folder).with_context(named)?;
     Ok(simulators)
 }
 
@@ -57,7 +61,7 @@ fn welcome(config: &Config, address: SocketAddr) -> String {
     });
     format!(
         "Fanfare is up, {kind}.\n\
-         \n  HTTP API       http://{address}/v1   (description: http://{address}/v1/openapi.json)\
+         \n  HTTP API       http://{address}/v1/openapi.json describes it\
          \n  kept in        {}\
          \n  sends          {}; {}\n\
          \nNext: import devices, upload an audience, write a campaign, prepare it, press Go. For example:\n\

@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt as _};
 use model::LaunchId;
 
 use super::live::{Figures, Standing, figures};
+use super::report;
 use crate::Api;
 use crate::extract::Place;
 use crate::problem::Result;
@@ -73,7 +74,11 @@ impl Follow {
 
     async fn look(&mut self) -> Result<Figures> {
         self.standing.refresh(&self.api).await?;
-        figures(&self.api, &self.standing).await
+        let figures = figures(&self.api, &self.standing).await?;
+        if !figures.is_over {
+            return Ok(figures);
+        }
+        Ok(figures.settled(&report::of(&self.api, &self.standing).await?))
     }
 
     /// Whether anything but the time has changed.

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use super::campaigns;
 use super::interlocks::{self, Judgement};
 use crate::Api;
-use crate::extract::{Actor, Place, if_match};
+use crate::extract::{Actor, HasBody, Place, if_match};
 use crate::metrics::Press;
 use crate::problem::{Problem, Result};
 
@@ -62,12 +62,13 @@ pub(crate) async fn press(
     Actor(actor): Actor,
     Place((campaign, wave)): Place<(CampaignId, String)>,
     headers: HeaderMap,
+    HasBody(has_body): HasBody,
 ) -> Result<Response> {
     let go = Go { actor, at: api.runtime.clock.now(), campaign, wave };
     if let Some(answer) = earlier(&api, &go).await? {
         return Ok(answer);
     }
-    let result = first(&api, &go, &headers).await;
+    let result = first(&api, &go, &headers, has_body).await;
     if let Err(problem) = &result {
         // Whoever pressed meanwhile has launched it: that is the answer, whatever this press lacked.
         if let Ok(Some(answer)) = earlier(&api, &go).await {
@@ -118,7 +119,11 @@ async fn note(api: &Api, go: &Go, action: &str, subject: String, detail: serde_j
 }
 
 /// A press on a wave that was not launched a moment ago.
-async fn first(api: &Api, go: &Go, headers: &HeaderMap) -> Result<Response> {
+async fn first(api: &Api, go: &Go, headers: &HeaderMap, has_body: bool) -> Result<Response> {
+    if has_body {
+        let detail = "a press has no body: what it launches stands in its path; nothing was launched";
+        return Err(Problem::bad_request(detail));
+    }
     let version = if_match(headers)?;
     let row = campaigns::read(api, go.campaign).await?;
     campaigns::require_version(&row, version)?;

@@ -63,11 +63,15 @@ pub(crate) async fn get(State(api): State<Api>, Place(id): Place<LaunchId>) -> R
 /// A launch as it is now; its final counts too, which every record is read for.
 async fn look(api: &Api, id: LaunchId) -> Result<LaunchView> {
     let standing = Standing::read(api, id).await?;
-    let counts = match standing.finish {
-        Some(_) => Some(report::of(api, &standing).await?.counts),
+    let report = match standing.finish {
+        Some(_) => Some(report::of(api, &standing).await?),
         None => None,
     };
-    Ok(LaunchView { counts, ..view(api, standing).await? })
+    let view = view(api, standing).await?;
+    Ok(match report {
+        Some(report) => LaunchView { counts: Some(report.counts), live: view.live.settled(&report), ..view },
+        None => view,
+    })
 }
 
 async fn view(api: &Api, standing: Standing) -> Result<LaunchView> {

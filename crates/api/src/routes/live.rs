@@ -3,7 +3,8 @@
 use backend::rows;
 use model::launch::{Control, Finish, LaunchState};
 use model::{Launch, LaunchId, Platform};
-use report::{Counts, Live, Progress};
+use report::launch::MarketFigures;
+use report::{Counts, LaunchReport, Live, Progress};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -42,7 +43,7 @@ impl Standing {
     }
 }
 
-/// Live figures: from progress, never averaged; the final ones are the report's.
+/// Live figures: from progress, never averaged; at the end the report's.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Figures {
     #[schema(value_type = String)]
@@ -81,6 +82,33 @@ pub(crate) struct Part {
     platform: Platform,
     market: String,
     counts: Counts,
+}
+
+impl Figures {
+    /// The figures of a launch whose shards are all recorded, from the records: a worker that died took its progress with it.
+    pub(crate) fn settled(self, report: &LaunchReport) -> Self {
+        let answers = &report.answers;
+        let ms = |us: u64| (answers.count > 0).then_some(us as f64 / 1_000.0);
+        let part = |figures: &MarketFigures| Part {
+            platform: figures.platform,
+            market: figures.market.to_string(),
+            counts: figures.counts,
+        };
+        Self {
+            done: report.counts.devices,
+            answered: report.counts.accepted + report.counts.rejected,
+            counts: report.counts,
+            p50_ms: ms(answers.p50_us),
+            p95_ms: ms(answers.p95_us),
+            p99_ms: ms(answers.p99_us),
+            shards_recorded: u64::from(report.shards_recorded),
+            shards_in_flight: 0,
+            requests: report.requests,
+            curve: report.curve.slots().to_vec(),
+            parts: report.by_market.iter().map(part).collect(),
+            ..self
+        }
+    }
 }
 
 /// Reads the progress of every worker.

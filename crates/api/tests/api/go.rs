@@ -169,3 +169,29 @@ async fn a_press_that_lacks_something_is_answered_with_the_launch_that_came_mean
         assert!(!service.audited().await.contains(&"launch.refused".to_owned()));
     }
 }
+
+#[tokio::test]
+async fn a_press_with_a_body_launches_nothing_unless_it_is_launched_already() {
+    let service = Service::start();
+    let audience = service.frozen_audience(1, 0).await;
+    let campaign = service.campaign(Some(audience)).await;
+    let press = || {
+        let path = format!("{campaign}/waves/all/launch");
+        let request = http::Request::post(path).header("if-match", "\"1\"");
+        service.call(request.header("content-type", "application/json"), r#"{"purpose":"rehearsal"}"#)
+    };
+    assert_eq!(press().await.problem(), (400, "/problems/bad-request".into()));
+    assert_eq!(service.press(&campaign, "ann", Some("\"1\"")).await.status, 201);
+    assert_eq!(press().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_tag_without_quotes_says_how_it_is_written() {
+    let service = Service::start();
+    let campaign = service.campaign(None).await;
+    for tag in ["1", "*", "W/\"1\""] {
+        let answer = service.press(&campaign, "ann", Some(tag)).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.json()["detail"].as_str().unwrap().ends_with("for example \"1\""), "{}", answer.text);
+    }
+}

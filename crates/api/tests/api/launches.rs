@@ -131,6 +131,18 @@ async fn events_carry_the_whole_state_and_end_with_the_launch() {
     assert!(rest.contains("\"is_over\":true") && rest.contains("\"not_sent\":10"), "{rest}");
 }
 
+/// Nobody published progress, as if the worker had died: the records know all the same.
+#[tokio::test]
+async fn the_last_figures_come_from_the_records() {
+    let service = Service::start();
+    let (id, path) = launched(&service).await;
+    assert_eq!(service.get(&path).await.json()["live"]["done"], 0);
+    finish(&service, id).await;
+    let live = service.get(&path).await.json()["live"].clone();
+    assert_eq!((&live["done"], &live["shards_recorded"]), (&10.into(), &1.into()), "{live}");
+    assert_eq!(live["parts"][0]["counts"]["not_sent"], 10, "{live}");
+}
+
 #[tokio::test]
 async fn the_report_is_json_or_text_from_records_only() {
     let service = Service::start();

@@ -75,8 +75,13 @@ impl Marketers {
         let (again, watched) = tokio::join!(again, self.watch(launch));
         presses.push(again?);
         watched?;
-        while let Some(died) = dying.join_next().await {
+        // Whoever was to be killed later has nothing left to be killed in.
+        while let Some(died) = dying.try_join_next() {
             died??;
+        }
+        if !dying.is_empty() {
+            eprintln!("  the launch was over before {} of the kills", dying.len());
+            dying.shutdown().await;
         }
         presses.push(self.press(&self.bob, "bob", &bob_read).await?);
         Ok(Gone { launch, presses })

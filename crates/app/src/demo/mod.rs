@@ -38,7 +38,7 @@ pub(crate) struct Demo {
     /// Print where the time went: press, write, FIFO, plan, enqueue, claim, first byte, last answer.
     #[arg(long)]
     pub(crate) trace_stages: bool,
-    /// Kill a role (api, dispatcher, worker) this long after the press and start it again; roles become processes.
+    /// Kill a role (api, resolver, dispatcher, worker) this long after the press and start it again; roles become processes.
     #[arg(long, value_name = "ROLE@TIME")]
     pub(crate) kill: Vec<Kill>,
     /// Falsify the simulators' account: 1 hides an arrival, -1 counts one twice. The demo must notice.

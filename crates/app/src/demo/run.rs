@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use model::Timestamp;
 use model::runtime::Clock;
 use report::text::thousands;
@@ -20,6 +20,7 @@ use super::service::Shown;
 use super::stages;
 use super::summary::{Measured, Summary, proof};
 use crate::config::Config;
+use crate::roles::Stop;
 use crate::runtime::SystemClock;
 use crate::simulators::{Simulator, Simulators};
 use crate::telemetry;
@@ -37,7 +38,14 @@ pub(super) fn run(demo: Demo) -> Result<bool> {
     let config = config.checked()?;
     telemetry::start(&config.log);
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    tokio.block_on(Box::pin(show(demo, config)))
+    tokio.block_on(async {
+        let mut stop = Stop::new(false)?;
+        tokio::select! {
+            shown = Box::pin(show(demo, config)) => shown,
+            // What was begun is dropped: simulators and roles end, a temporary folder goes.
+            why = stop.wait() => bail!("stopped by {why}"),
+        }
+    })
 }
 
 /// Where the demo keeps its installation; gone afterwards unless somebody named a folder.
@@ -49,7 +57,14 @@ struct Home {
 impl Home {
     fn new(folder: Option<&PathBuf>) -> Result<Self> {
         if let Some(folder) = folder {
-            std::fs::create_dir_all(folder).with_context(|| format!("--folder {}", folder.display()))?;
+            let named = || format!("--folder {}", folder.display());
+            std::fs::create_dir_all(folder).with_context(named)?;
+            if std::fs::read_dir(folder).with_context(named)?.next().is_some() {
+                bail!(
+                    "--folder {} is not empty: a demo counts everything that it finds there",
+                    folder.display()
+                );
+            }
             return Ok(Self { path: folder.clone(), _temporary: None });
         }
         let temporary =

@@ -1,6 +1,8 @@
 //! The whole flow: people, simulators as processes, HTTP, two presses, records against what arrived.
 
-use crate::support::run;
+use std::io::{BufRead as _, BufReader};
+
+use crate::support::{Running, command, run};
 
 /// The six classes.
 const CLASSES: [&str; 6] = ["accepted", "rejected", "expired", "suppressed", "not_sent", "unknown"];
@@ -59,6 +61,39 @@ fn a_press_whose_api_dies_is_no_second_launch() {
     let ran = run(&["demo", "--devices", "2000", "--json", "--kill", "api@0s", "--kill", "api@50ms"])
         .must_end_with(0);
     check(&ran.json(), 2_000);
+}
+
+#[test]
+fn a_kill_that_would_come_too_late_keeps_nobody_waiting() {
+    let ran = run(&["demo", "--devices", "500", "--json", "--kill", "worker@1h"]).must_end_with(0);
+    assert!(ran.err.contains("over before 1 of the kills"), "{}", ran.err);
+    assert!(ran.err.contains("100.0 %"), "the last line comes from the records: {}", ran.err);
+}
+
+#[test]
+fn a_folder_with_something_in_it_is_no_place_for_a_demo() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["demo", "--devices", "10", "--folder", folder.path().to_str().unwrap()];
+    std::fs::write(folder.path().join("mine.txt"), "mine").unwrap();
+    let ran = run(&arguments).must_end_with(3);
+    assert!(ran.err.contains("is not empty"), "{}", ran.err);
+}
+
+#[test]
+fn a_demo_that_is_stopped_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = command(&["demo", "--devices", "5000000"]);
+    command.env("TMPDIR", temporary.path()).stderr(std::process::Stdio::piped());
+    let mut demo = Running::start(command);
+    let mut said = BufReader::new(demo.child.stderr.take().unwrap());
+    let mut line = String::new();
+    // Once it imports, its folder is there.
+    while std::fs::read_dir(temporary.path()).unwrap().next().is_none() {
+        line.clear();
+        said.read_line(&mut line).unwrap();
+    }
+    assert_eq!(demo.terminate(), Some(3));
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use burst_h2::{Connection, ConnectionConfig, End, Ends, Field, Request, Template};
+use burst_h2::{Connection, ConnectionConfig, End, Ends, Field, Part, Request, Template};
 
 struct Count(u64);
 
@@ -32,16 +32,16 @@ fn main() {
     let block: Vec<u8> = (0..block.len() / 2)
         .map(|i| u8::from_str_radix(&block[i * 2..i * 2 + 2], 16).expect("hex"))
         .collect();
-    let template = Template::new(vec![
+    let fields = vec![
         Field::constant(":method", "POST"),
         Field::constant(":scheme", "https"),
         Field::constant(":authority", "localhost"),
         Field::varying(":path"),
         Field::constant("apns-topic", "com.example.fanfare"),
         Field::constant("authorization", "x".repeat(200)),
-    ])
-    .expect("fields are legal");
-    let body = [b'b'; 191];
+    ];
+    let body = vec![Part::constant([b'b'; 191])];
+    let template = Template::with_body(fields, body).expect("fields are legal");
     let path = [b'p'; 74];
     let mut count = Count(0);
     let mut connection = Connection::new(&ConnectionConfig::default(), 0);
@@ -54,8 +54,7 @@ fn main() {
         for tag in 0..u64::from(BATCH) {
             let request = Request {
                 template: &template,
-                varying: &[&path],
-                body: &[&body],
+                values: &[&path[..]],
                 tag,
                 deadline: slice * 1000 + 10_000_000_000,
             };

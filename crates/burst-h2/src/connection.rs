@@ -13,6 +13,7 @@ pub use config::ConnectionConfig;
 
 use crate::frame::{self, PREFACE, WINDOW_DEFAULT, WINDOW_MAX, setting};
 use crate::hpack::{Decoder, Encoder};
+use crate::image::Images;
 use crate::request::{Cause, DrainReason, End, EndResult, Ends, Event, Fields};
 use crate::{ConnectionError, ErrorCode, Nanos};
 use answer::Answers;
@@ -49,6 +50,7 @@ pub struct Connection {
     slots: Slots,
     next_stream: u32,
     encoder: Encoder,
+    images: Images,
     held: Held,
     /// The connection's window for our DATA.
     send_window: i64,
@@ -101,6 +103,7 @@ impl Connection {
             slots: Slots::new(now),
             next_stream: 1,
             encoder: Encoder::new(),
+            images: Images::default(),
             held: Held::default(),
             send_window: WINDOW_DEFAULT,
             peer: Peer {

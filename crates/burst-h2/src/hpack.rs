@@ -1,6 +1,5 @@
 //! Header compression, RFC 7541. The encoder is made for requests that are nearly equal; the decoder reads everything.
 
-mod cache;
 mod decoder;
 mod encoder;
 mod huffman;

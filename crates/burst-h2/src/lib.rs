@@ -8,13 +8,14 @@ pub mod driver;
 mod error;
 mod frame;
 mod hpack;
+mod image;
 mod request;
 mod template;
 
 pub use connection::{Connection, ConnectionConfig};
 pub use error::{ConnectionError, ErrorCode};
-pub use request::{Cause, DrainReason, End, EndResult, Ends, Event, Fields, Full, Request};
-pub use template::{Field, Template, TemplateError};
+pub use request::{Cause, DrainReason, End, EndResult, Ends, Event, Fields, Full, Request, Values};
+pub use template::{Field, Part, Template, TemplateError};
 
 /// Nanoseconds on a clock of the caller's choice: monotonic, and counting the time a machine is suspended.
 pub type Nanos = u64;

@@ -3,18 +3,63 @@
 use crate::{ErrorCode, Nanos, Template};
 
 /// One request. Nothing in it is kept beyond the call that starts it, except body bytes that flow control holds back.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Its header fields.
+#[derive(Debug)]
+pub struct Request<'a, V: ?Sized> {
+    /// What it has in common with others.
     pub template: &'a Template,
-    /// A value for each varying field of the template, in their order. The caller sees to it that they are legal.
-    pub varying: &'a [&'a [u8]],
-    /// The body in pieces, sent one behind the other; none for a request without body.
-    pub body: &'a [&'a [u8]],
+    /// What it has not. The caller sees to it that values of header fields are legal.
+    pub values: &'a V,
     /// The caller's name for it, given back with its end.
     pub tag: u64,
     /// When it ends without an answer; `Nanos::MAX` for never. Kept to the millisecond, rounded up.
     pub deadline: Nanos,
+}
+
+/// What fills the varying places of a [`Template`]: first those of its fields, then those of its body, in their order.
+/// Values are asked for their length and then written where they go, so that nobody need compose them elsewhere.
+pub trait Values {
+    /// How many there are: as many as the template has places.
+    fn count(&self) -> usize;
+
+    /// Bytes of the value for a place, counted from 0.
+    fn bytes(&self, place: usize) -> usize;
+
+    /// Writes that value into `room`, which is as long as [`Values::bytes`] said.
+    fn put(&self, place: usize, room: &mut [u8]);
+}
+
+impl Values for [&[u8]] {
+    #[inline]
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn bytes(&self, place: usize) -> usize {
+        self[place].len()
+    }
+
+    #[inline]
+    fn put(&self, place: usize, room: &mut [u8]) {
+        room.copy_from_slice(self[place]);
+    }
+}
+
+impl<const N: usize> Values for [&[u8]; N] {
+    #[inline]
+    fn count(&self) -> usize {
+        N
+    }
+
+    #[inline]
+    fn bytes(&self, place: usize) -> usize {
+        self[place].len()
+    }
+
+    #[inline]
+    fn put(&self, place: usize, room: &mut [u8]) {
+        room.copy_from_slice(self[place]);
+    }
 }
 
 /// The connection cannot take another request now; nothing of it was sent or kept.

@@ -1,7 +1,10 @@
-//! Headers of a family of requests: constants that cost a byte each once sent, and fields whose value each request gives.
+//! What a family of requests has in common: header fields that cost a byte each once sent, the constant parts of the
+//! body, and the places that each request fills.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::request::Values;
 
 /// One header field of a [`Template`]. Names are lower-case; pseudo headers stand before all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +17,7 @@ pub enum Field {
         /// The value as it goes out.
         value: Box<[u8]>,
     },
-    /// A value per request, given by [`Request::varying`](crate::Request::varying) in the order of these fields.
-    /// It never enters a table.
+    /// A value per request, given by its [`Values`](crate::Values) in the order of these fields. It never enters a table.
     Varying {
         /// Lower-case name, or a pseudo header.
         name: Box<str>,
@@ -41,6 +43,22 @@ impl Field {
     }
 }
 
+/// A part of the body of a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The same in each request.
+    Constant(Box<[u8]>),
+    /// Given by each request's [`Values`](crate::Values), behind those of the fields.
+    Varying,
+}
+
+impl Part {
+    /// A constant part.
+    pub fn constant(bytes: impl AsRef<[u8]>) -> Part {
+        Part::Constant(bytes.as_ref().into())
+    }
+}
+
 /// Why fields do not make a [`Template`] (RFC 9113, section 8.2 and 8.3).
 #[derive(Debug, PartialEq, Eq)]
 pub struct TemplateError {
@@ -56,7 +74,8 @@ impl std::fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {}
 
-/// Headers of a family of requests. Cheap to clone; make it once per family, and a new one when a constant changes.
+/// What a family of requests has in common. Cheap to clone; make it once per family, and a new one when a constant
+/// changes.
 #[derive(Clone, Debug)]
 pub struct Template(Arc<Inner>);
 
@@ -64,21 +83,38 @@ pub struct Template(Arc<Inner>);
 struct Inner {
     id: u64,
     fields: Box<[Field]>,
-    varying_count: usize,
+    body: Box<[Part]>,
+    varying_fields: usize,
+    varying_parts: usize,
+    body_constant_bytes: usize,
 }
 
 impl Template {
-    /// Checks and keeps the fields.
+    /// Requests with these fields and no body.
     ///
     /// # Errors
     /// A name that is empty, upper-case, hop-by-hop or a repeated or unknown pseudo header; a pseudo header behind
     /// an ordinary one; `:method`, `:scheme` or `:path` missing; a value with NUL, CR or LF or with space around it.
     pub fn new(fields: Vec<Field>) -> Result<Template, TemplateError> {
+        Template::with_body(fields, Vec::new())
+    }
+
+    /// Requests with these fields and a body of these parts, sent one behind the other.
+    ///
+    /// # Errors
+    /// As those of [`Template::new`].
+    pub fn with_body(fields: Vec<Field>, body: Vec<Part>) -> Result<Template, TemplateError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         check(&fields)?;
-        let varying_count = fields.iter().filter(|f| matches!(f, Field::Varying { .. })).count();
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Template(Arc::new(Inner { id, fields: fields.into(), varying_count })))
+        let constant_bytes = |part: &Part| if let Part::Constant(bytes) = part { bytes.len() } else { 0 };
+        Ok(Template(Arc::new(Inner {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            varying_fields: fields.iter().filter(|f| matches!(f, Field::Varying { .. })).count(),
+            varying_parts: body.iter().filter(|part| matches!(part, Part::Varying)).count(),
+            body_constant_bytes: body.iter().map(constant_bytes).sum(),
+            fields: fields.into(),
+            body: body.into(),
+        })))
     }
 
     /// Unique in this process.
@@ -92,11 +128,44 @@ impl Template {
         &self.0.fields
     }
 
-    /// How many values each request must give.
+    /// The parts of the body in the order of sending.
+    pub fn body(&self) -> &[Part] {
+        &self.0.body
+    }
+
+    /// How many values each request must give: one for each varying field, then one for each varying part of the body.
     #[inline]
     pub fn varying_count(&self) -> usize {
-        self.0.varying_count
+        self.0.varying_fields + self.0.varying_parts
     }
+
+    /// Bytes of the body of a request with these values.
+    #[inline]
+    pub(crate) fn body_bytes(&self, values: &(impl Values + ?Sized)) -> usize {
+        let places = self.0.varying_fields..self.varying_count();
+        self.0.body_constant_bytes + places.map(|place| values.bytes(place)).sum::<usize>()
+    }
+
+    /// Writes the body of a request with these values.
+    pub(crate) fn put_body(&self, values: &(impl Values + ?Sized), out: &mut Vec<u8>) {
+        let mut place = self.0.varying_fields;
+        for part in self.body() {
+            match part {
+                Part::Constant(bytes) => out.extend_from_slice(bytes),
+                Part::Varying => {
+                    put_value(values, place, out);
+                    place += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Appends the value of a place.
+pub(crate) fn put_value(values: &(impl Values + ?Sized), place: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + values.bytes(place), 0);
+    values.put(place, &mut out[start..]);
 }
 
 fn check(fields: &[Field]) -> Result<(), TemplateError> {

@@ -5,9 +5,8 @@ mod harness;
 
 use burst_h2::driver::{DriverConfig, Tls};
 use harness::peer::{Listener, Peer};
-use harness::tls::{Configs, configs, configs_with_alpn, serve};
+use harness::tls::{Configs, configs, configs_with_alpn, serve, without_extraction};
 use harness::{Client, Told};
-use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 use rustls_pki_types::ServerName;
 
@@ -23,11 +22,10 @@ fn client() -> Client<Tls> {
     Client::new(DriverConfig::default())
 }
 
-fn answers_come_back(version: &'static SupportedProtocolVersion) {
+fn answers_come_back(configs: &Configs) {
     let listener = Listener::new();
-    let configs = configs(version);
     let client = client();
-    client.open(connect(&listener, &configs));
+    client.open(connect(&listener, configs));
     let mut peer = Peer::begin(serve(listener.accept_tcp(), &configs.server), &[]);
     client.expect_event("ready 1000");
     client.send(0..500, 200);
@@ -42,13 +40,18 @@ fn answers_come_back(version: &'static SupportedProtocolVersion) {
 }
 
 #[test]
-fn requests_are_answered_over_tls_1_3() {
-    answers_come_back(&TLS13);
+fn requests_are_answered_over_tls_1_3_by_records_of_our_own() {
+    answers_come_back(&configs(&TLS13));
+}
+
+#[test]
+fn requests_are_answered_over_tls_1_3_by_records_of_rustls() {
+    answers_come_back(&without_extraction(configs(&TLS13)));
 }
 
 #[test]
 fn requests_are_answered_over_tls_1_2() {
-    answers_come_back(&TLS12);
+    answers_come_back(&configs(&TLS12));
 }
 
 #[test]
@@ -91,9 +94,15 @@ fn configurations_that_do_not_suit_are_refused_before_connecting() {
 /// to the last byte must be exactly what the client calls unknown, all else not processed.
 #[test]
 fn unknown_is_exactly_what_the_kernel_was_given_in_whole_records() {
-    for (version, body_bytes) in [(&TLS13, 4000), (&TLS13, 60_000), (&TLS12, 4000), (&TLS12, 30)] {
+    let sessions = [
+        (configs(&TLS13), 4000),
+        (configs(&TLS13), 60_000),
+        (without_extraction(configs(&TLS13)), 4000),
+        (configs(&TLS12), 4000),
+        (configs(&TLS12), 30),
+    ];
+    for (configs, body_bytes) in sessions {
         let listener = Listener::new();
-        let configs = configs(version);
         let client = client();
         let unlimited = burst_h2::ConnectionConfig { streams_max: 1_000_000, ..Default::default() };
         client.open_with(connect(&listener, &configs), unlimited);

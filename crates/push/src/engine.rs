@@ -33,6 +33,10 @@ use port::{Order, Port};
 use queue::Queue;
 use sender::Sender;
 
+/// How far apart rounds begin while answers trickle in one by one: a provider that writes each answer by itself would
+/// otherwise cost a wake-up and a read for each of them (docs/capacity.md, "Reading on a tick").
+const ROUND_AT_LEAST: Duration = Duration::from_micros(500);
+
 /// Limits of an engine.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -60,7 +64,7 @@ impl Default for EngineConfig {
             no_connection_within: Duration::from_secs(10),
             token_within: Duration::from_secs(15),
             patience: Duration::from_secs(1),
-            driver: DriverConfig::default(),
+            driver: DriverConfig { round_at_least: ROUND_AT_LEAST, ..DriverConfig::default() },
             connection: ConnectionConfig::default(),
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burst_h2::{Field, Template};
+use burst_h2::{Field, Part, Template};
 use message::FcmMessage;
 use model::Platform;
 
@@ -44,8 +44,23 @@ pub(crate) struct Message {
     pub(crate) pool: PoolId,
     pub(crate) body: Body,
     fields: Vec<Field>,
-    /// The template with the token of this generation. Threads ask once per shard, not per request.
-    built: Mutex<Option<(u64, Template)>>,
+    /// What was built last. Threads ask once per shard, not per request.
+    built: Mutex<Option<Built>>,
+}
+
+struct Built {
+    generation: u64,
+    ttl_s: u32,
+    requests: Requests,
+}
+
+/// What all requests of a message have in common, with one token and, for FCM, one time to live. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) enum Requests {
+    /// What differs is a [`Device`](crate::apns::template::Device).
+    Apns { template: Template, id_prefix: IdPrefix },
+    /// What differs is the key. A template for each kind of it.
+    Fcm { token: Template, fid: Template },
 }
 
 /// What stands around the key.
@@ -73,25 +88,42 @@ impl Message {
         Ok(Self { pool, body, fields, built: Mutex::new(None) })
     }
 
-    /// The template for the token of a generation.
-    pub(crate) fn template(&self, generation: u64, token: &Token) -> Result<Template, Error> {
-        // Nothing is done under the lock that could leave half a template.
+    /// The requests with the token of a generation; `ttl_s` counts for FCM only.
+    pub(crate) fn requests(&self, generation: u64, token: &Token, ttl_s: u32) -> Result<Requests, Error> {
+        // Nothing is done under the lock that could leave half a message.
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, template)) = &*built
-            && *known == generation
+        if let Some(built) = &*built
+            && (built.generation, built.ttl_s) == (generation, ttl_s)
         {
-            return Ok(template.clone());
+            return Ok(built.requests.clone());
         }
-        let template = with_token(self.fields.clone(), token)?;
-        *built = Some((generation, template.clone()));
-        Ok(template)
+        let requests = self.build(token, ttl_s)?;
+        *built = Some(Built { generation, ttl_s, requests: requests.clone() });
+        Ok(requests)
+    }
+
+    fn build(&self, token: &Token, ttl_s: u32) -> Result<Requests, Error> {
+        let with_body = |body| with_token(self.fields.clone(), body, token);
+        match &self.body {
+            Body::Apns { payload, id_prefix } => {
+                let template = with_body(vec![Part::constant(payload)])?;
+                Ok(Requests::Apns { template, id_prefix: *id_prefix })
+            }
+            Body::Fcm { message, .. } => {
+                let suffix = message.suffix_for(ttl_s);
+                let around =
+                    |prefix: &[u8]| vec![Part::constant(prefix), Part::Varying, Part::constant(&suffix)];
+                let token = with_body(around(&message.token_prefix))?;
+                Ok(Requests::Fcm { token, fid: with_body(around(&message.fid_prefix))? })
+            }
+        }
     }
 }
 
-/// The template of `fields` and the token.
-pub(crate) fn with_token(mut fields: Vec<Field>, token: &Token) -> Result<Template, Error> {
+/// The template of `fields`, the token and `body`.
+pub(crate) fn with_token(mut fields: Vec<Field>, body: Vec<Part>, token: &Token) -> Result<Template, Error> {
     let value = [b"bearer ", token.text.reveal()].concat();
     fields.push(Field::constant("authorization", value));
     // The error names the field and not its value.
-    Template::new(fields).map_err(|error| Error::Template(error.to_string()))
+    Template::with_body(fields, body).map_err(|error| Error::Template(error.to_string()))
 }

@@ -225,6 +225,8 @@ fn tls(reach: Reach, platform: Platform, host: &str, trust: &Trust) -> Result<Ar
     };
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // For the sending path's own records.
+    config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }
 

@@ -44,6 +44,7 @@ const QUARANTINE: &[(&str, &[&str])] = &[
     ("rusqlite", &["backend-embedded"]),
     ("axum", &["api"]),
     ("anyhow", &["app", "xtask"]),
+    ("ring", &["burst-h2", "provider-sim"]),
     ("openssl", &[]),
     ("native-tls", &[]),
 ];

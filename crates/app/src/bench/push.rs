@@ -64,6 +64,9 @@ pub(crate) struct PushBench {
     /// Bytes of a request's body; the usual message of the demo when absent.
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u64).range(150..=4_096))]
     body_bytes: Option<u64>,
+    /// How far apart rounds of reading begin while answers come one by one; 0 reads each as it comes.
+    #[arg(long, value_name = "TIME", default_value = "500us", value_parser = crate::sim::duration)]
+    tick: Duration,
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -133,7 +136,8 @@ impl PushBench {
         // Nobody at the other end takes quick opening for an attack.
         pool.open_spacing = Duration::ZERO;
         pool.devices_max = u32::MAX;
-        let config = EngineConfig { threads: usize::from(self.threads), ..EngineConfig::default() };
+        let mut config = EngineConfig { threads: usize::from(self.threads), ..EngineConfig::default() };
+        config.driver.round_at_least = self.tick;
         let (outbox, done) = channel();
         let engine = Engine::start(config, Outside::new(runtime.clone()), Outbox(outbox))?;
         let pool = engine.open(target, pool)?;
@@ -147,7 +151,7 @@ impl PushBench {
         let gate = LaunchGate::new(rig.clock.monotonic() + LONGEST);
         gate.permit(rig.clock.monotonic() + LONGEST);
         let most = u64::from(rig.pool.status().connections) * u64::from(self.streams_max(rig.platform));
-        let shard_devices = (most / 16).clamp(50, SHARD_DEVICES_MAX);
+        let shard_devices = (most / 4).clamp(50, SHARD_DEVICES_MAX);
 
         let setup_cpu_us = machine::cpu_us();
         let mut tally = Tally::default();

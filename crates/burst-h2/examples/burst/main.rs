@@ -13,7 +13,7 @@ use std::time::Duration;
 use burst_h2::driver::{
     ConnectionEvent, ConnectionRef, Control, Driver, DriverConfig, OpenSpec, Starter, Tls, Traffic, Wake,
 };
-use burst_h2::{ConnectionConfig, End, EndResult, Field, Nanos, Request, Template};
+use burst_h2::{ConnectionConfig, End, EndResult, Field, Nanos, Part, Request, Template};
 use rustix::thread::CpuSet;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls_pki_types::pem::PemObject;
@@ -167,7 +167,6 @@ struct Burst {
     address: SocketAddr,
     client: Arc<rustls::ClientConfig>,
     template: Template,
-    body: Vec<u8>,
     ready: usize,
     opened: usize,
     is_sending: bool,
@@ -197,13 +196,12 @@ impl Burst {
             fields.push(Field::constant("apns-push-type", "alert"));
         }
         fields.push(Field::constant("authorization", format!("bearer {}", "x".repeat(200))));
-        let body = vec![b'b'; if settings.is_fcm { 354 } else { 191 }];
+        let body = vec![Part::constant(vec![b'b'; if settings.is_fcm { 354 } else { 191 }])];
         Burst {
-            template: Template::new(fields).expect("fields are legal"),
+            template: Template::with_body(fields, body).expect("fields are legal"),
             settings,
             address,
             client,
-            body,
             ready: 0,
             opened: 0,
             is_sending: false,
@@ -264,8 +262,7 @@ impl Traffic for Burst {
             let values: &[&[u8]] = if self.settings.is_fcm { &[] } else { &[&path] };
             let request = Request {
                 template: &self.template,
-                varying: values,
-                body: &[&self.body],
+                values,
                 tag: self.started,
                 deadline: now + 10_000_000_000,
             };

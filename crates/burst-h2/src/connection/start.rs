@@ -3,8 +3,9 @@
 use super::slots::{NOT_PRODUCED, Slot};
 use super::{Connection, WINDOW_MAX};
 use crate::frame::{HEAD_BYTES, Head, flag, kind};
-use crate::request::{Full, Request};
-use crate::{ConnectionError, ErrorCode, Nanos};
+use crate::image::Image;
+use crate::request::{Full, Request, Values};
+use crate::{ConnectionError, ErrorCode, Nanos, Template};
 
 impl Connection {
     /// Starts a request: its frames are appended to the output. What flow control forbids of the body waits here.
@@ -13,13 +14,14 @@ impl Connection {
     /// [`Full`] when the connection takes no request now; nothing has happened then.
     ///
     /// # Panics
-    /// When the number of varying values is not the template's.
+    /// When the number of values is not the template's.
     #[inline]
-    pub fn start(&mut self, request: &Request<'_>, now: Nanos) -> Result<(), Full> {
-        let body_bytes: usize = request.body.iter().map(|piece| piece.len()).sum();
+    pub fn start<V: Values + ?Sized>(&mut self, request: &Request<'_, V>, now: Nanos) -> Result<(), Full> {
+        let Request { template, values, tag, deadline } = *request;
         if self.capacity() == 0 {
             return Err(Full);
         }
+        let body_bytes = template.body_bytes(values);
         let at_once = body_bytes as i64 <= self.send_window.min(self.peer.window_initial)
             && body_bytes <= self.peer.frame_bytes_max;
         if !at_once && !self.may_hold(body_bytes) {
@@ -27,25 +29,55 @@ impl Connection {
         }
         let stream = self.next_stream;
         self.next_stream += 2;
-        let at = self.slots.take(stream, request.tag, now, request.deadline);
-        self.put_headers(request, stream, body_bytes == 0);
+        let at = self.slots.take(stream, tag, now, deadline);
         if at_once {
-            if body_bytes > 0 {
-                self.put_body(stream, body_bytes, request.body);
+            match self.images.get(template, self.encoder.generation(), values) {
+                Some(image) => image.put(values, stream, &mut self.out),
+                None => self.compose(template, values, stream, body_bytes),
             }
+            self.send_window -= body_bytes as i64;
             let end = self.produced();
             self.slots.get_mut(at).set_end(end);
         } else {
-            self.hold(at, stream, request.body);
+            self.put_headers(template, values, stream, false);
+            self.hold(at, stream, template, values);
         }
         Ok(())
     }
 
-    #[inline]
-    fn put_headers(&mut self, request: &Request<'_>, stream: u32, is_end: bool) {
+    /// Writes a request of which there is no image yet, and makes the image for the next one.
+    #[cold]
+    fn compose(
+        &mut self,
+        template: &Template,
+        values: &(impl Values + ?Sized),
+        stream: u32,
+        body_bytes: usize,
+    ) {
+        self.put_headers(template, values, stream, body_bytes == 0);
+        if body_bytes > 0 {
+            let head = Head { length: body_bytes, kind: kind::DATA, flags: flag::END_STREAM, stream };
+            self.out.extend_from_slice(&head.bytes());
+            template.put_body(values, &mut self.out);
+        }
+        let block = self.encoder.settled(template, values);
+        let image = block.and_then(|block| Image::new(template, self.encoder.generation(), block, values));
+        if let Some(image) = image {
+            self.images.put(image);
+        }
+    }
+
+    #[cold]
+    fn put_headers(
+        &mut self,
+        template: &Template,
+        values: &(impl Values + ?Sized),
+        stream: u32,
+        is_end: bool,
+    ) {
         let head_at = self.out.len();
         self.out.extend_from_slice(&[0; HEAD_BYTES]);
-        self.encoder.encode(request.template, request.varying, &mut self.out);
+        self.encoder.encode(template, values, &mut self.out);
         let length = self.out.len() - head_at - HEAD_BYTES;
         if length > self.peer.frame_bytes_max {
             self.split_headers(head_at, stream, is_end);
@@ -72,16 +104,6 @@ impl Connection {
         }
     }
 
-    #[inline]
-    fn put_body(&mut self, stream: u32, body_bytes: usize, body: &[&[u8]]) {
-        let head = Head { length: body_bytes, kind: kind::DATA, flags: flag::END_STREAM, stream };
-        self.out.extend_from_slice(&head.bytes());
-        for piece in body {
-            self.out.extend_from_slice(piece);
-        }
-        self.send_window -= body_bytes as i64;
-    }
-
     /// One body may wait for the connection's window, so that a peer which opens it only when it is used up does not
     /// stop us for ever; others wait for their stream's window within a limit of bytes.
     fn may_hold(&self, body_bytes: usize) -> bool {
@@ -90,8 +112,9 @@ impl Connection {
     }
 
     #[cold]
-    fn hold(&mut self, at: u32, stream: u32, body: &[&[u8]]) {
-        let body = body.concat();
+    fn hold(&mut self, at: u32, stream: u32, template: &Template, values: &(impl Values + ?Sized)) {
+        let mut body = Vec::new();
+        template.put_body(values, &mut body);
         self.held.bytes += body.len();
         self.held.bytes_max = self.config.held_bytes_max;
         self.held.bodies.push(Body { at, stream, window: self.peer.window_initial, body, sent: 0 });

@@ -9,7 +9,7 @@ mod splits;
 
 use super::*;
 use crate::frame::{HEAD_BYTES, Head, flag, kind};
-use crate::{Field, Request, Template};
+use crate::{Field, Part, Request, Template};
 
 /// A millisecond.
 pub(super) const MILLI: Nanos = 1_000_000;
@@ -60,13 +60,13 @@ pub(super) struct Wire {
 }
 
 pub(super) fn template() -> Template {
-    Template::new(vec![
+    let fields = vec![
         Field::constant(":method", "POST"),
         Field::constant(":scheme", "https"),
         Field::varying(":path"),
         Field::constant("authorization", "bearer x"),
-    ])
-    .unwrap()
+    ];
+    Template::with_body(fields, vec![Part::Varying]).unwrap()
 }
 
 impl Wire {
@@ -90,8 +90,7 @@ impl Wire {
     }
 
     pub(super) fn start_with(&mut self, tag: u64, body: &[u8], deadline: Nanos) -> Result<(), crate::Full> {
-        let request =
-            Request { template: &self.template, varying: &[b"/3/device/00"], body: &[body], tag, deadline };
+        let request = Request { template: &self.template, values: &[b"/3/device/00", body], tag, deadline };
         self.connection.start(&request, self.now)
     }
 

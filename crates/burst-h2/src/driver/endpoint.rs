@@ -2,7 +2,8 @@
 
 use super::Traffic;
 use crate::{
-    Cause, Connection, ConnectionConfig, ConnectionError, DrainReason, End, Ends, Event, Full, Nanos, Request,
+    Cause, Connection, ConnectionConfig, ConnectionError, DrainReason, End, Ends, Event, Full, Nanos,
+    Request, Values,
 };
 
 /// A connection of one driver. Never equal to one that was closed before.
@@ -66,9 +67,9 @@ impl Starter<'_> {
     /// [`Full`]: nothing was started; wait for the next call of `supply`.
     ///
     /// # Panics
-    /// When the number of varying values is not the template's.
+    /// When the number of values is not the template's.
     #[inline]
-    pub fn start(&mut self, request: &Request<'_>) -> Result<(), Full> {
+    pub fn start<V: Values + ?Sized>(&mut self, request: &Request<'_, V>) -> Result<(), Full> {
         if self.connection.output().len() >= self.write_bytes {
             return Err(Full);
         }

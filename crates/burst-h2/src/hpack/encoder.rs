@@ -1,12 +1,13 @@
-//! Writes the header blocks of requests that are nearly equal: after the first of a template, constants are a byte
-//! or two each and the block is copied from a cache.
+//! Writes the header blocks of requests that are nearly equal: after the first of a template, constants are a byte or
+//! two each, and the block is the same from then on but for its values ([`Encoder::settled`]).
 
 use std::collections::VecDeque;
 
-use super::cache::{Cache, Cached};
 use super::integer;
 use super::table::{ENTRY_OVERHEAD, STATIC_COUNT, static_index, static_name_index};
-use crate::template::{Field, Template};
+use crate::image::Block;
+use crate::request::Values;
+use crate::template::{Field, Template, put_value};
 
 /// The table we make use of, however large a one the peer offers: enough for the constants of several templates.
 const TABLE_BYTES_MAX: usize = 4096;
@@ -48,9 +49,8 @@ pub(crate) struct Encoder {
     bytes_max: usize,
     /// A change of table size to tell in the next block: the smallest since the last one.
     update: Option<usize>,
-    /// Counts changes of the table: a cached block is good for one value only.
+    /// Counts changes of the table: a settled block is good for one value only.
     generation: u64,
-    cache: Cache,
 }
 
 impl Encoder {
@@ -61,7 +61,6 @@ impl Encoder {
             bytes_max: TABLE_BYTES_MAX,
             update: None,
             generation: 0,
-            cache: Cache::default(),
         }
     }
 
@@ -77,45 +76,51 @@ impl Encoder {
         self.generation += 1;
     }
 
-    /// Appends the block of one request.
+    /// Changes with the table.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Appends the block of one request, telling the peer what it does not know yet.
     ///
     /// # Panics
     /// When the number of values is not the template's.
-    #[inline]
-    pub(crate) fn encode(&mut self, template: &Template, varying: &[&[u8]], out: &mut Vec<u8>) {
-        assert_eq!(varying.len(), template.varying_count(), "one value for each varying field");
-        if let Some(cached) = self.cache.get(template.id(), self.generation) {
-            cached.put(varying, out);
-        } else {
-            self.encode_anew(template, varying, out);
-        }
-    }
-
-    #[cold]
-    fn encode_anew(&mut self, template: &Template, varying: &[&[u8]], out: &mut Vec<u8>) {
+    pub(crate) fn encode(&mut self, template: &Template, values: &(impl Values + ?Sized), out: &mut Vec<u8>) {
+        assert_eq!(values.count(), template.varying_count(), "one value for each varying place");
         if let Some(smallest) = self.update.take() {
             if smallest < self.bytes_max {
                 integer::put(out, 0x20, 5, smallest);
             }
             integer::put(out, 0x20, 5, self.bytes_max);
         }
-        let mut values = varying.iter();
+        let mut place = 0;
         let mut room = self.bytes_max;
         for (position, field) in template.fields().iter().enumerate() {
-            let value: &[u8] = match field {
-                Field::Constant { value, .. } => value,
-                Field::Varying { .. } => values.next().expect("counted by the caller"),
+            let value_bytes = match field {
+                Field::Constant { value, .. } => value.len(),
+                Field::Varying { .. } => values.bytes(place),
             };
-            match self.form(field, value.len(), &mut room) {
-                Form::Indexed(index) => integer::put(out, 0x80, 7, index),
-                Form::Literal(name_index) => put_literal(out, 0x00, 4, name_index, field.name(), value),
-                Form::Inserted(name_index) => {
-                    put_literal(out, 0x40, 6, name_index, field.name(), value);
-                    self.insert(template, position, value.len());
+            match self.form(field, value_bytes, &mut room) {
+                Form::Indexed(index) => {
+                    integer::put(out, 0x80, 7, index);
+                    continue;
+                }
+                Form::Literal(name) => put_name(out, 0x00, 4, name, field.name()),
+                Form::Inserted(name) => {
+                    put_name(out, 0x40, 6, name, field.name());
+                    self.insert(template, position, value_bytes);
+                }
+            }
+            match field {
+                Field::Constant { value, .. } => integer::put_string(out, value),
+                Field::Varying { .. } => {
+                    integer::put(out, 0, 7, value_bytes);
+                    put_value(values, place, out);
+                    place += 1;
                 }
             }
         }
-        self.remember(template);
     }
 
     /// Chooses the form. `room` is what the fields of this template may still take of the table together: one that
@@ -190,26 +195,34 @@ impl Encoder {
         }
     }
 
-    /// Keeps the block for the next request of this template, if it would change nothing in the table.
-    fn remember(&mut self, template: &Template) {
-        let mut cached = Cached::new(template.id(), self.generation);
+    /// The block of the next request of this template with values of the same lengths; `None` if that would change the
+    /// table or has a change of it to tell.
+    pub(crate) fn settled(&self, template: &Template, values: &(impl Values + ?Sized)) -> Option<Block> {
+        if self.update.is_some() {
+            return None;
+        }
+        let mut block = Block::default();
+        let mut place = 0;
         let mut room = self.bytes_max;
         for field in template.fields() {
             let value_bytes = if let Field::Constant { value, .. } = field { value.len() } else { 0 };
             match (self.form(field, value_bytes, &mut room), field) {
-                (Form::Indexed(index), _) => integer::put(&mut cached.bytes, 0x80, 7, index),
+                (Form::Indexed(index), _) => integer::put(&mut block.bytes, 0x80, 7, index),
                 (Form::Literal(name) | Form::Inserted(name), Field::Varying { .. }) => {
-                    put_name(&mut cached.bytes, 0x00, 4, name, field.name());
-                    cached.cut();
+                    put_name(&mut block.bytes, 0x00, 4, name, field.name());
+                    integer::put(&mut block.bytes, 0, 7, values.bytes(place));
+                    block.leave(values.bytes(place));
+                    place += 1;
                 }
                 (Form::Literal(name), Field::Constant { value, .. }) => {
-                    put_literal(&mut cached.bytes, 0x00, 4, name, field.name(), value);
+                    put_name(&mut block.bytes, 0x00, 4, name, field.name());
+                    integer::put_string(&mut block.bytes, value);
                 }
                 // Something newer pushed it out: it goes in again with the next request.
-                (Form::Inserted(_), Field::Constant { .. }) => return,
+                (Form::Inserted(_), Field::Constant { .. }) => return None,
             }
         }
-        self.cache.put(cached);
+        Some(block)
     }
 }
 
@@ -218,11 +231,6 @@ fn put_name(out: &mut Vec<u8>, pattern: u8, prefix_bits: u32, index: usize, name
     if index == 0 {
         integer::put_string(out, name.as_bytes());
     }
-}
-
-fn put_literal(out: &mut Vec<u8>, pattern: u8, prefix_bits: u32, index: usize, name: &str, value: &[u8]) {
-    put_name(out, pattern, prefix_bits, index, name);
-    integer::put_string(out, value);
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use burst_h2::driver::{
     ConnectionEvent, ConnectionRef, Control, Driver, DriverConfig, OpenSpec, Starter, Traffic, Transport,
     Wake, Waker,
 };
-use burst_h2::{ConnectionConfig, End, EndResult, Field, Nanos, Request, Template};
+use burst_h2::{ConnectionConfig, End, EndResult, Field, Nanos, Part, Request, Template};
 
 /// Something that the driver told, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,14 +184,14 @@ impl<T> Remote<T> {
 }
 
 pub(crate) fn template() -> Template {
-    Template::new(vec![
+    let fields = vec![
         Field::constant(":method", "POST"),
         Field::constant(":scheme", "https"),
         Field::constant(":authority", "localhost"),
         Field::varying(":path"),
         Field::constant("authorization", "bearer x"),
-    ])
-    .unwrap()
+    ];
+    Template::with_body(fields, vec![Part::Varying]).unwrap()
 }
 
 impl<T: Transport> Traffic for Remote<T> {
@@ -205,8 +205,7 @@ impl<T: Transport> Traffic for Remote<T> {
             let path = format!("/3/device/{tag}");
             let request = Request {
                 template: &self.template,
-                varying: &[path.as_bytes()],
-                body: &[&self.body[..body_bytes]],
+                values: &[path.as_bytes(), &self.body[..body_bytes]],
                 tag,
                 deadline,
             };

@@ -18,6 +18,12 @@ pub(crate) fn configs(version: &'static SupportedProtocolVersion) -> Configs {
     configs_with_alpn(version, b"h2")
 }
 
+/// Rustls makes the records.
+pub(crate) fn without_extraction(mut configs: Configs) -> Configs {
+    Arc::make_mut(&mut configs.client).enable_secret_extraction = false;
+    configs
+}
+
 pub(crate) fn configs_with_alpn(version: &'static SupportedProtocolVersion, server_alpn: &[u8]) -> Configs {
     let key = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let mut roots = RootCertStore::empty();
@@ -37,6 +43,7 @@ pub(crate) fn configs_with_alpn(version: &'static SupportedProtocolVersion, serv
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.alpn_protocols = vec![b"h2".to_vec()];
+    client.enable_secret_extraction = true;
     Configs { server: Arc::new(server), client: Arc::new(client) }
 }
 

@@ -1,7 +1,7 @@
 //! The record layer of TLS 1.3 (RFC 8446, 5) after the handshake, which rustls has done. Records are opened in the
 //! buffer they were read into and sealed in the buffer they are written from: rustls would copy each of them twice.
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};

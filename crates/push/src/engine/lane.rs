@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use burst_h2::driver::ConnectionRef;
-use burst_h2::{Nanos, Template};
+use burst_h2::{Nanos, Part, Template};
 use model::{Platform, Timestamp};
 
 use super::queue::Queue;
@@ -149,11 +149,16 @@ impl<K> Lane<K> {
         let (generation, token) = self.token.as_ref()?;
         if self.warm_up.as_ref().is_none_or(|(known, _)| known != generation) {
             let (authority, app) = (&self.pool.authority, &self.pool.app);
-            let fields = match self.pool.platform {
-                Platform::Apns => apns::template::fields(authority, app, &apns::template::canary()),
-                Platform::Fcm => fcm::template::fields(authority, app),
+            let (fields, body) = match self.pool.platform {
+                Platform::Apns => {
+                    let canary = apns::template::canary();
+                    (apns::template::fields(authority, app, &canary), Part::constant(&canary.body))
+                }
+                Platform::Fcm => {
+                    (fcm::template::fields(authority, app), Part::constant(fcm::template::WARM_UP_BODY))
+                }
             };
-            self.warm_up = Some((*generation, with_token(fields, token).ok()?));
+            self.warm_up = Some((*generation, with_token(fields, vec![body], token).ok()?));
         }
         self.warm_up.as_ref().map(|(_, template)| template)
     }

@@ -11,14 +11,14 @@ use model::{Class, LaunchId, Outcome, Platform, Reason};
 
 use super::lane::{Lane, Link};
 use super::port::Port;
-use super::shard::{Active, Ending, Prepared};
+use super::shard::{Active, Ending};
 use super::tag::Tag;
 use super::{Listener, Shared};
 use crate::again::Attempt;
-use crate::apns::template::{Device, IdPrefix, KEY_BYTES_MAX, canary};
-use crate::fcm::template::{KEY_CHARS_MAX, WARM_UP_BODY};
+use crate::apns::template::{Device, IdPrefix, KEY_BYTES_MAX};
+use crate::fcm::template::KEY_CHARS_MAX;
 use crate::gate::Passage;
-use crate::group_message::Body;
+use crate::group_message::Requests;
 use crate::work::{Key, KeyBuf, Keys, WhyOpen, Work};
 
 /// Shards that a lane takes up while those it has may not be written.
@@ -56,12 +56,7 @@ pub(crate) struct Sender<K, L> {
     pub(super) next_idle_check: Nanos,
     pub(super) stop_at: Option<Nanos>,
     pub(super) alarms: Vec<(crate::PoolId, Reason, Nanos)>,
-    scratch: Scratch,
-}
-
-/// Room for what differs from device to device.
-struct Scratch {
-    device: Device,
+    /// For keys that are stored packed.
     room: KeyBuf,
 }
 
@@ -99,7 +94,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             next_idle_check: 0,
             stop_at: None,
             alarms: Vec::new(),
-            scratch: Scratch { device: Device::new(), room: KeyBuf::new() },
+            room: KeyBuf::new(),
         }
     }
 
@@ -198,7 +193,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
 
     /// Starts requests for the shard's next devices until the shard is through, or the connection is full: then `false`.
     fn walk(&mut self, connection: ConnectionRef, slot: u16, starter: &mut Starter<'_>, now: Nanos) -> bool {
-        let Self { shards, lanes, scratch, links, shared, .. } = self;
+        let Self { shards, lanes, room, links, shared, .. } = self;
         let Some(shard) = shards[usize::from(slot)].as_deref_mut() else { return false };
         let lane = &mut lanes[shard.lane as usize];
         let Some(prepared) = lane.token().and_then(|token| shard.prepared(token, now)) else { return false };
@@ -208,7 +203,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let devices = shard.work.keys.len();
         while index < devices {
             let tag = Tag { index, ..tag }.code();
-            match scratch.start(&shard.work, index, tag, &prepared, deadline, starter) {
+            match start(&shard.work, index, tag, &prepared.requests, deadline, room, starter) {
                 Start::Started => started += 1,
                 Start::Full => break,
                 Start::Unusable => {
@@ -274,7 +269,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         starter: &mut Starter<'_>,
         now: Nanos,
     ) -> Start {
-        let Self { shards, lanes, scratch, links, shared, .. } = self;
+        let Self { shards, lanes, room, links, shared, .. } = self;
         let Some(shard) = shards[usize::from(tag.slot)].as_deref_mut() else { return Start::Unusable };
         let lane = &mut lanes[shard.lane as usize];
         let Some(prepared) = lane.token().and_then(|token| shard.prepared(token, now)) else {
@@ -282,7 +277,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         };
         let deadline = now + shared.config.answer_within.as_nanos() as u64;
         let code = Tag { token: prepared.generation as u8, ..tag }.code();
-        let start = scratch.start(&shard.work, tag.index, code, &prepared, deadline, starter);
+        let start = start(&shard.work, tag.index, code, &prepared.requests, deadline, room, starter);
         if start == Start::Unusable {
             // It was usable the first time: the store of its keys has changed under us. The sweep reports the shard.
             let outcome = tag.attempt.unsent(shard.platform(), Class::NotSent, Reason::UnusableKey);
@@ -300,7 +295,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     /// The request that shows that token, app and connection work, while nothing better does.
     fn warm(&mut self, connection: ConnectionRef, lane_at: u32, starter: &mut Starter<'_>, now: Nanos) {
         let deadline = now + self.shared.config.answer_within.as_nanos() as u64;
-        let Self { lanes, links, scratch, .. } = self;
+        let Self { lanes, links, .. } = self;
         let Some(Some(link)) = links.get_mut(connection.user as usize) else { return };
         let lane = &mut lanes[lane_at as usize];
         if now < link.warm_up_at || !lane.warms_by_request(link) || lane.has_work() || starter.capacity() == 0
@@ -312,16 +307,12 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let pool = Arc::clone(&lane.pool);
         let Some(template) = lane.warm_up() else { return };
         let started = match pool.platform {
-            Platform::Fcm => {
-                let body = [WARM_UP_BODY];
-                starter.start(&Request { template, varying: &[], body: &body, tag: tag.code(), deadline })
-            }
+            Platform::Fcm => starter.start(&Request { template, values: &[], tag: tag.code(), deadline }),
             Platform::Apns => {
                 let Some((number, key)) = pool.take_canary(now) else { return };
-                scratch.device.set(&IdPrefix::of(LaunchId(0)), &key, now);
-                let (varying, body) = ([scratch.device.path(), scratch.device.id()], canary().body);
+                let values = Device { launch: &IdPrefix::of(LaunchId(0)), key: &key, ordinal: now };
                 let tag = Tag { index: number, ..tag }.code();
-                starter.start(&Request { template, varying: &varying, body: &[&body], tag, deadline })
+                starter.start(&Request { template, values: &values, tag, deadline })
             }
         };
         if started.is_ok() {
@@ -377,37 +368,31 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     }
 }
 
-impl Scratch {
-    #[inline]
-    fn start<K: Keys>(
-        &mut self,
-        work: &Work<K>,
-        index: u32,
-        tag: u64,
-        prepared: &Prepared,
-        deadline: Nanos,
-        starter: &mut Starter<'_>,
-    ) -> Start {
-        let Prepared { template, after, .. } = prepared;
-        let key = work.keys.key(index, &mut self.room);
-        let started = match (&work.message.body, key) {
-            (Body::Apns { payload, id_prefix }, Key::Apns(key)) if is_usable(key, KEY_BYTES_MAX) => {
-                self.device.set(id_prefix, key, work.keys.ordinal(index));
-                let (varying, body) = ([self.device.path(), self.device.id()], [&payload[..]]);
-                starter.start(&Request { template, varying: &varying, body: &body, tag, deadline })
-            }
-            (Body::Fcm { message, .. }, Key::FcmToken(key)) if is_usable(key, KEY_CHARS_MAX) => {
-                let body = [&message.token_prefix[..], key, after];
-                starter.start(&Request { template, varying: &[], body: &body, tag, deadline })
-            }
-            (Body::Fcm { message, .. }, Key::FcmFid(key)) if is_usable(key, KEY_CHARS_MAX) => {
-                let body = [&message.fid_prefix[..], key, after];
-                starter.start(&Request { template, varying: &[], body: &body, tag, deadline })
-            }
-            _ => return Start::Unusable,
-        };
-        if started.is_ok() { Start::Started } else { Start::Full }
-    }
+/// Starts the request of one device.
+#[inline]
+fn start<K: Keys>(
+    work: &Work<K>,
+    index: u32,
+    tag: u64,
+    requests: &Requests,
+    deadline: Nanos,
+    room: &mut KeyBuf,
+    starter: &mut Starter<'_>,
+) -> Start {
+    let started = match (requests, work.keys.key(index, room)) {
+        (Requests::Apns { template, id_prefix }, Key::Apns(key)) if is_usable(key, KEY_BYTES_MAX) => {
+            let values = Device { launch: id_prefix, key, ordinal: work.keys.ordinal(index) };
+            starter.start(&Request { template, values: &values, tag, deadline })
+        }
+        (Requests::Fcm { token: template, .. }, Key::FcmToken(key))
+        | (Requests::Fcm { fid: template, .. }, Key::FcmFid(key))
+            if is_usable(key, KEY_CHARS_MAX) =>
+        {
+            starter.start(&Request { template, values: &[key], tag, deadline })
+        }
+        _ => return Start::Unusable,
+    };
+    if started.is_ok() { Start::Started } else { Start::Full }
 }
 
 #[inline]

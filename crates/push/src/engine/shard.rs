@@ -1,14 +1,13 @@
 //! A shard while a thread sends it: which devices have their outcome, and what else came to light.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use burst_h2::{Nanos, Template};
+use burst_h2::Nanos;
 use model::{Class, Monotonic, Outcome, Platform, Reason, Timestamp};
 
 use crate::again::Attempt;
 use crate::fcm::template::ttl_s;
-use crate::group_message::Body;
+use crate::group_message::{Body, Requests};
 use crate::token::Token;
 use crate::verdict::{KeyState, Verdict};
 use crate::work::{DeadKey, Keys, LaunchStop, NO_ANSWER, ShardDone, WhyOpen, Work};
@@ -25,12 +24,10 @@ pub(crate) enum Ending {
 /// What the requests of a shard have in common for a while. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
-    /// Of the token in `template`.
+    /// Of the token in `requests`.
     pub(crate) generation: u64,
-    pub(crate) template: Template,
-    /// FCM: what stands behind the key.
-    pub(crate) after: Arc<[u8]>,
-    /// The time to live behind the key is good for requests started until then.
+    pub(crate) requests: Requests,
+    /// FCM: the time to live behind the key is good for requests started until then.
     good_until: Nanos,
 }
 
@@ -107,15 +104,12 @@ impl<K: Keys> Active<K> {
 
     #[cold]
     fn prepare(&self, (generation, token): &(u64, Token), now: Nanos) -> Option<Prepared> {
-        let template = self.work.message.template(*generation, token).ok()?;
-        let (after, good_until) = match &self.work.message.body {
-            Body::Apns { .. } => (Vec::new(), Nanos::MAX),
-            Body::Fcm { message, ttl_s_max } => {
-                let (ttl_s, until) = ttl_s(*ttl_s_max, self.work.gate.not_after(), now);
-                (message.suffix_for(ttl_s), until)
-            }
+        let (ttl_s, good_until) = match &self.work.message.body {
+            Body::Apns { .. } => (0, Nanos::MAX),
+            Body::Fcm { ttl_s_max, .. } => ttl_s(*ttl_s_max, self.work.gate.not_after(), now),
         };
-        Some(Prepared { generation: *generation, template, after: after.into(), good_until })
+        let requests = self.work.message.requests(*generation, token, ttl_s).ok()?;
+        Some(Prepared { generation: *generation, requests, good_until })
     }
 
     /// Whether every device has its outcome or stays open.
@@ -225,9 +219,10 @@ impl<K: Keys> Active<K> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
 
-    use burst_h2::Field;
+    use burst_h2::{Field, Part, Template};
     use model::{Content, LaunchId, OnUnknown, Variant};
 
     use super::*;
@@ -282,20 +277,29 @@ mod tests {
         Active::new(work, 0, 1)
     }
 
+    fn of_tokens(prepared: &Prepared) -> &Template {
+        let Requests::Fcm { token, .. } = &prepared.requests else { panic!("a message to FCM") };
+        token
+    }
+
     fn token(text: &str) -> Token {
         let now = Timestamp::from_secs(1);
         Token { text: Secret::new(text), minted_at: now, good_until: now }
     }
 
     #[test]
-    fn a_shard_that_waits_gets_a_shorter_time_to_live_and_keeps_its_template() {
+    fn a_shard_that_waits_gets_a_shorter_time_to_live() {
         let mut shard = of_fcm(600 * SECOND, 580);
         let token = (1, token("one"));
         let mut at = |seconds: u64| {
             let prepared = shard.prepared(&token, seconds * SECOND).unwrap();
-            let text = String::from_utf8(prepared.after.to_vec()).unwrap();
+            let template = of_tokens(&prepared);
+            let Some(Part::Constant(after)) = template.body().last() else {
+                panic!("a body ends in a constant")
+            };
+            let text = str::from_utf8(after).unwrap();
             let ttl = text.split_once(r#""ttl":""#).unwrap().1.split_once('s').unwrap().0;
-            (ttl.parse::<u64>().unwrap(), prepared.template.id())
+            (ttl.parse::<u64>().unwrap(), template.id())
         };
         let first = at(0);
         assert_eq!(first.0, 570);
@@ -303,7 +307,7 @@ mod tests {
         for seconds in [16, 45, 300, 590, 599, 600] {
             let (ttl, template) = at(seconds);
             assert!(seconds + ttl <= 600, "{ttl} s to live from {seconds} s on");
-            assert_eq!(template, first.1);
+            assert_ne!(template, first.1);
         }
     }
 
@@ -313,7 +317,7 @@ mod tests {
         let first = shard.prepared(&(1, token("one")), 0).unwrap();
         let second = shard.prepared(&(2, token("two")), 0).unwrap();
         assert_eq!((first.generation, second.generation), (1, 2));
-        assert_ne!(first.template.id(), second.template.id());
+        assert_ne!(of_tokens(&first).id(), of_tokens(&second).id());
         assert!(shard.prepared(&(3, token("a\nb")), 0).is_none());
     }
 }

@@ -84,13 +84,13 @@ fn a_larger_frame_size_of_the_peer_is_used() {
 #[test]
 fn a_header_block_larger_than_a_frame_goes_in_several() {
     let mut wire = Wire::ready();
-    wire.template = Template::new(vec![
+    let fields = vec![
         Field::constant(":method", "POST"),
         Field::constant(":scheme", "https"),
         Field::varying(":path"),
         Field::constant("long", "x".repeat(40_000)),
-    ])
-    .unwrap();
+    ];
+    wire.template = Template::with_body(fields, vec![Part::Varying]).unwrap();
     wire.start(1, b"");
     assert_eq!(wire.sent(), ["HEADERS 1 open end", "CONTINUATION 1 open", "CONTINUATION 1"]);
     wire.start(2, b"b");

@@ -31,11 +31,16 @@ fn fields(template: &Template, varying: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
 struct Pair {
     encoder: Encoder,
     decoder: OtherDecoder<'static>,
+    is_settled_next: bool,
 }
 
 impl Pair {
     fn new() -> Pair {
-        Pair { encoder: Encoder::new(), decoder: OtherDecoder::with_dynamic_size(4096) }
+        Pair {
+            encoder: Encoder::new(),
+            decoder: OtherDecoder::with_dynamic_size(4096),
+            is_settled_next: false,
+        }
     }
 
     fn announce(&mut self, bytes: usize) {
@@ -46,7 +51,12 @@ impl Pair {
     /// Sends a request and returns its block.
     fn send(&mut self, template: &Template, varying: &[&[u8]]) -> Vec<u8> {
         let mut block = Vec::new();
-        self.encoder.encode(template, varying, &mut block);
+        // A connection sends the settled block wherever there is one; here each kind follows each.
+        self.is_settled_next = !self.is_settled_next;
+        match self.encoder.settled(template, varying) {
+            Some(settled) if self.is_settled_next => block = settled.filled(varying),
+            _ => self.encoder.encode(template, varying, &mut block),
+        }
         let mut decoded = Vec::new();
         self.decoder.decode(&mut block.clone(), &mut decoded).unwrap();
         let decoded: Vec<_> = decoded.into_iter().map(|(name, value, _)| (name, value)).collect();
@@ -129,9 +139,9 @@ fn a_larger_table_than_ours_is_not_used() {
 }
 
 #[test]
-#[should_panic(expected = "one value for each varying field")]
+#[should_panic(expected = "one value for each varying place")]
 fn a_missing_value_is_a_mistake_of_the_caller() {
-    Encoder::new().encode(&template("token", "topic"), &[b"/1"], &mut Vec::new());
+    Encoder::new().encode(&template("token", "topic"), &[&b"/1"[..]], &mut Vec::new());
 }
 
 #[derive(Clone, Debug)]

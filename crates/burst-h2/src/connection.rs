@@ -71,6 +71,8 @@ pub struct Connection {
     draining: Option<DrainReason>,
     is_broken: bool,
     timeouts: u32,
+    /// RST_STREAM frames sent.
+    resets: u32,
     /// Frames that bring no request nearer to its end, since `noise_since`, less what answers excuse.
     noise: u32,
     noise_since: Nanos,
@@ -123,6 +125,7 @@ impl Connection {
             draining: None,
             is_broken: false,
             timeouts: 0,
+            resets: 0,
             noise: 0,
             noise_since: now,
             noise_unsent: 0,
@@ -204,7 +207,7 @@ impl Connection {
     /// [`Connection::receive`] by whoever is allowed to send; received frames never release them by themselves.
     #[inline]
     pub fn release(&mut self) {
-        if self.holds_bodies() {
+        if self.holds_bodies() && !self.is_broken {
             self.release_held();
         }
     }
@@ -250,8 +253,8 @@ impl Connection {
         self.ping
     }
 
-    /// Ends the requests whose deadline has passed and resets their streams. After a few of them the connection drains:
-    /// something is wrong with it.
+    /// Ends the requests whose deadline has passed and resets their streams, as far as the connection's resets go. After a
+    /// few of them the connection drains: something is wrong with it.
     ///
     /// # Errors
     /// Such a request lies in the output or the transport and not wholly with the kernel. It would leave if that took
@@ -264,7 +267,7 @@ impl Connection {
                 is_stuck = true;
                 continue;
             }
-            frame::put_reset(&mut self.out, self.slots.get(at).stream(), ErrorCode::CANCEL.0);
+            self.reset_stream(self.slots.get(at).stream(), ErrorCode::CANCEL, ends);
             self.end_unanswered(at, Cause::Timeout, ends);
             self.timeouts += u32::from(!is_answered);
         }
@@ -297,13 +300,24 @@ impl Connection {
         }
     }
 
+    /// Queues a RST_STREAM, unless the connection has sent all that it may; with the last one it drains. A stream that is
+    /// left alone stays open for the peer until the connection closes: it gets no more of us, its frames are dropped.
+    fn reset_stream(&mut self, stream: u32, code: ErrorCode, ends: &mut impl Ends) {
+        if self.resets < self.config.resets_max {
+            self.resets += 1;
+            frame::put_reset(&mut self.out, stream, code.0);
+        }
+        if self.resets >= self.config.resets_max {
+            self.drain_for(DrainReason::Resets, &[], ends);
+        }
+    }
+
     /// Takes back the matching requests whose last byte is still held here by flow control, and resets their streams.
     /// What the transport has taken is beyond reach. Returns how many there were.
     pub fn revoke(&mut self, mut matches: impl FnMut(u64) -> bool, ends: &mut impl Ends) -> usize {
         let found = self.slots.matching(|slot| slot.end() == slots::NOT_PRODUCED && matches(slot.tag));
         for &at in &found {
-            let stream = self.slots.get(at).stream();
-            frame::put_reset(&mut self.out, stream, ErrorCode::CANCEL.0);
+            self.reset_stream(self.slots.get(at).stream(), ErrorCode::CANCEL, ends);
             self.end_unanswered(at, Cause::Revoked, ends);
         }
         found.len()

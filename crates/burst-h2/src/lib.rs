@@ -6,6 +6,7 @@
 mod connection;
 pub mod driver;
 mod error;
+mod field;
 mod frame;
 mod hpack;
 mod image;

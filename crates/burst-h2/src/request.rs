@@ -176,6 +176,8 @@ pub enum DrainReason {
     Asked,
     /// Too many requests of this connection ran into their deadlines.
     Timeouts,
+    /// We have reset as many streams as a server bears from one connection.
+    Resets,
     /// All its stream ids are used up.
     StreamIds,
 }

@@ -38,6 +38,7 @@ pub struct PoolConfig {
     /// Requests of a connection that may run into their deadlines before it is replaced. A dead connection shows by the
     /// PING that follows a timeout; this is for one that answers PINGs and not requests. A provider that is silent to one
     /// request in a thousand must not meet it: all connections would go at once, when those devices are to be sent again.
+    /// More than `burst_h2::ConnectionConfig::resets_max` is never reached: each timeout resets a stream.
     pub timeouts_max: u32,
     /// Devices submitted and not done, at most: twice what the connections carry at once keeps them busy.
     pub devices_max: u32,

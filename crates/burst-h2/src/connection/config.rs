@@ -27,6 +27,10 @@ pub struct ConnectionConfig {
     pub held_bytes_max: usize,
     /// Requests that may run into their deadlines before the connection drains.
     pub timeouts_max: u32,
+    /// RST_STREAM frames that we send before the connection drains; streams that would need another are left alone and end
+    /// with the connection. Since the rapid reset attack of 2023 (CVE-2023-44487) servers count resets: hyper and h2 close
+    /// a connection at 20 of streams that they have not taken up, and a wave of timeouts looks the same to others.
+    pub resets_max: u32,
     /// Frames within a second that bring no request nearer to its end, before the peer is told to calm down. Each
     /// answer excuses four. Twice as many may come while the peer reads nothing of what we say.
     pub noise_max: u32,
@@ -46,6 +50,7 @@ impl Default for ConnectionConfig {
             stream_id_max: (1 << 31) - 1,
             held_bytes_max: 256 * 1024,
             timeouts_max: 8,
+            resets_max: 16,
             noise_max: 2000,
         }
     }

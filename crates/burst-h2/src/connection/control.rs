@@ -133,7 +133,7 @@ impl Connection {
         if let Err(code) = result
             && let Some(at) = self.slots.find(head.stream)
         {
-            frame::put_reset(&mut self.out, head.stream, code.0);
+            self.reset_stream(head.stream, code, ends);
             if self.slots.get(at).status() == 0 && self.may_still_leave(at) {
                 self.end_with(at, EndResult::Unknown(Cause::Malformed), ends);
             } else {

@@ -2,6 +2,7 @@
 
 use super::slots::NOT_PRODUCED;
 use super::{Connection, HeaderBlock};
+use crate::field;
 use crate::frame::{self, HEAD_BYTES, Head, flag, kind};
 use crate::request::{Cause, DrainReason, EndResult, Ends};
 use crate::{ConnectionError, ErrorCode, Nanos};
@@ -21,11 +22,11 @@ impl Connection {
             self.noise_since = now;
             self.noise = 0;
         }
-        self.frames(bytes, now, ends).map_err(|error| self.fail(error))?;
-        if self.next_stream > self.config.stream_id_max && self.draining.is_none() {
+        // Before the frames, so that it is told at the same place however the bytes are cut.
+        if self.next_stream > self.config.stream_id_max {
             self.drain_for(DrainReason::StreamIds, &[], ends);
         }
-        Ok(())
+        self.frames(bytes, now, ends).map_err(|error| self.fail(error))
     }
 
     fn frames(&mut self, mut bytes: &[u8], now: Nanos, ends: &mut impl Ends) -> Result<(), ConnectionError> {
@@ -248,12 +249,13 @@ impl Connection {
     fn complete(&mut self, at: u32, ends: &mut impl Ends) {
         let slot = self.slots.get(at);
         if slot.end() == NOT_PRODUCED {
-            frame::put_reset(&mut self.out, slot.stream(), ErrorCode::CANCEL.0);
+            self.reset_stream(slot.stream(), ErrorCode::CANCEL, ends);
         }
         self.end_answered(at, ends);
     }
 
-    /// Decodes a block; keeps its fields for the slot `at` when its status is final and not 2xx.
+    /// Decodes a block; keeps its fields for the slot `at` when its status is final and not 2xx. Values that are not kept
+    /// are not looked at: what nobody reads must not cost an accepted request its answer.
     fn decode(&mut self, block: &[u8], at: Option<u32>) -> Result<Parsed, ConnectionError> {
         let mut parsed = Parsed::Fields;
         let mut is_ordinary_seen = false;
@@ -262,10 +264,10 @@ impl Connection {
         let result = self.decoder.decode(block, |name, value| {
             if name.first() != Some(&b':') {
                 is_ordinary_seen = true;
-                if name.is_empty() || name.iter().any(u8::is_ascii_uppercase) {
+                let is_kept = matches!((at, &parsed), (Some(_), Parsed::Status(300..)));
+                if !field::is_name(name) || (is_kept && !field::is_value(value)) {
                     parsed = Parsed::Malformed;
-                }
-                if let (Some(at), Parsed::Status(300..)) = (at, &parsed) {
+                } else if let (Some(at), true) = (at, is_kept) {
                     answers.field(at, name, value);
                 }
                 return;
@@ -312,8 +314,7 @@ impl Connection {
     }
 
     fn reset_malformed(&mut self, at: u32, ends: &mut impl Ends) {
-        let stream = self.slots.get(at).stream();
-        frame::put_reset(&mut self.out, stream, ErrorCode::PROTOCOL_ERROR.0);
+        self.reset_stream(self.slots.get(at).stream(), ErrorCode::PROTOCOL_ERROR, ends);
         if self.slots.get(at).status() != 0 {
             self.end_answered(at, ends);
         } else {

@@ -10,6 +10,9 @@ const STATUS_BITS: u32 = 16;
 /// The end of a request whose last byte is not produced yet: no offset ever reaches it.
 pub(crate) const NOT_PRODUCED: u64 = (1 << (64 - STATUS_BITS)) - 1;
 const KEEPS_ANSWER: u32 = 1 << 31;
+/// Places in the index: enough for what any provider allows. With more streams than places some are displaced, no more.
+const INDEX_MIN: u32 = 16;
+const INDEX_MAX: u32 = 1 << 16;
 
 /// One open request in 32 bytes: at 240,000 in flight they are read from main memory.
 #[derive(Clone)]
@@ -95,7 +98,7 @@ impl Slots {
 
     /// Makes the index fit for this many streams at once.
     pub(crate) fn reserve(&mut self, streams: u32) {
-        let wanted = streams.next_power_of_two().max(16) as usize;
+        let wanted = streams.clamp(INDEX_MIN, INDEX_MAX).next_power_of_two() as usize;
         if wanted <= self.index.len() {
             return;
         }

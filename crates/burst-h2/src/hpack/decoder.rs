@@ -1,7 +1,8 @@
 //! Reads header blocks. `skim` answers the usual block without touching the table; `decode` reads everything.
 
-use super::table::{DynamicTable, ENTRY_OVERHEAD, STATIC_COUNT};
+use super::table::{DynamicTable, ENTRY_OVERHEAD};
 use super::{huffman, integer};
+use crate::field;
 
 /// Size of the dynamic table until somebody says otherwise.
 const TABLE_BYTES_DEFAULT: usize = 4096;
@@ -32,8 +33,8 @@ impl Decoder {
         }
     }
 
-    /// The status of a block whose first field is an indexed `:status` of the static table and which changes no
-    /// state; `None` when only [`Decoder::decode`] can tell.
+    /// The status of a block whose first field is an indexed `:status` of the static table, whose other names are sound
+    /// and which changes no state; `None` when only [`Decoder::decode`] can tell. Values are not looked at.
     #[inline]
     pub(crate) fn skim(&self, mut block: &[u8]) -> Option<u16> {
         const STATUSES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
@@ -49,20 +50,17 @@ impl Decoder {
                 _ => return None,
             };
             let index = integer::take(&mut block, prefix_bits)?;
-            if is_status(index) || index > STATIC_COUNT + self.table.len() {
-                return None;
-            }
-            if prefix_bits == 7 {
-                if index == 0 {
-                    return None;
-                }
-                continue;
-            }
             if index == 0 {
-                let (name, is_huffman) = integer::take_string(&mut block)?;
+                // With all seven bits it is no index at all; else the name follows.
+                let (name, is_huffman) = (prefix_bits != 7).then(|| integer::take_string(&mut block))??;
                 if !is_ordinary_name(name, is_huffman) {
                     return None;
                 }
+            } else if !self.table.is_ordinary(index) {
+                return None;
+            }
+            if prefix_bits == 7 {
+                continue;
             }
             integer::take_string(&mut block)?;
         }
@@ -145,17 +143,22 @@ impl Decoder {
     }
 }
 
-fn is_status(index: usize) -> bool {
-    (8..=14).contains(&index)
-}
-
-/// Neither a pseudo header nor upper-case: nothing that could make the answer malformed.
+/// Neither a pseudo header nor a name that would make the answer malformed.
 #[inline]
 fn is_ordinary_name(name: &[u8], is_huffman: bool) -> bool {
-    let is_ordinary = |byte: u8| byte != b':' && !byte.is_ascii_uppercase();
-    let are_all =
-        if is_huffman { huffman::all(name, is_ordinary) } else { name.iter().copied().all(is_ordinary) };
-    are_all && !name.is_empty()
+    if !is_huffman {
+        return field::is_name(name);
+    }
+    let mut text = [0; field::NAME_OF_HTTP_1_BYTES_MAX];
+    let mut length = 0;
+    let are_all = huffman::all(name, |byte| {
+        if let Some(place) = text.get_mut(length) {
+            *place = byte;
+        }
+        length += 1;
+        field::is_name_byte(byte)
+    });
+    are_all && length > 0 && !text.get(..length).is_some_and(field::is_of_http_1)
 }
 
 fn string(block: &mut &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::field;
+
 pub(crate) const STATIC_COUNT: usize = 61;
 /// What an entry costs beyond its bytes (RFC 7541, section 4.1).
 pub(crate) const ENTRY_OVERHEAD: usize = 32;
@@ -79,8 +81,16 @@ pub(crate) fn static_name_index(name: &[u8]) -> Option<usize> {
     STATIC.iter().position(|(n, _)| n.as_bytes() == name).map(|i| i + 1)
 }
 
-/// Name and value.
-type Entry = (Box<[u8]>, Box<[u8]>);
+struct Entry {
+    name: Box<[u8]>,
+    value: Box<[u8]>,
+    /// Whether an answer may have such a field behind its status.
+    is_ordinary: bool,
+}
+
+/// The pseudo headers stand first in the static table, and one field of it is of HTTP/1.1.
+const PSEUDO_MAX: usize = 14;
+const TRANSFER_ENCODING: usize = 57;
 
 /// Entries as the peer's encoder put them in, newest first.
 #[derive(Default)]
@@ -95,6 +105,7 @@ impl DynamicTable {
         DynamicTable { entries: VecDeque::new(), bytes: 0, bytes_max }
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -112,7 +123,16 @@ impl DynamicTable {
         if let Some((name, value)) = STATIC.get(index - 1) {
             return Some((name.as_bytes(), value.as_bytes()));
         }
-        self.entries.get(index - 1 - STATIC_COUNT).map(|(name, value)| (&name[..], &value[..]))
+        self.entries.get(index - 1 - STATIC_COUNT).map(|entry| (&entry.name[..], &entry.value[..]))
+    }
+
+    /// Whether there is an entry of this index whose name may stand behind the status of an answer.
+    #[inline]
+    pub(crate) fn is_ordinary(&self, index: usize) -> bool {
+        match index.checked_sub(1 + STATIC_COUNT) {
+            None => index > PSEUDO_MAX && index != TRANSFER_ENCODING,
+            Some(at) => self.entries.get(at).is_some_and(|entry| entry.is_ordinary),
+        }
     }
 
     pub(crate) fn insert(&mut self, name: &[u8], value: &[u8]) {
@@ -123,7 +143,7 @@ impl DynamicTable {
             return;
         }
         // The name may lie in an entry that makes room: copy before evicting.
-        let entry: Entry = (name.into(), value.into());
+        let entry = Entry { name: name.into(), value: value.into(), is_ordinary: field::is_name(name) };
         self.evict_to(self.bytes_max - bytes);
         self.bytes += bytes;
         self.entries.push_front(entry);
@@ -136,8 +156,8 @@ impl DynamicTable {
 
     fn evict_to(&mut self, bytes: usize) {
         while self.bytes > bytes {
-            let Some((name, value)) = self.entries.pop_back() else { break };
-            self.bytes -= name.len() + value.len() + ENTRY_OVERHEAD;
+            let Some(entry) = self.entries.pop_back() else { break };
+            self.bytes -= entry.name.len() + entry.value.len() + ENTRY_OVERHEAD;
         }
     }
 }

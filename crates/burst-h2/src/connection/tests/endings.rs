@@ -197,7 +197,7 @@ fn used_up_stream_ids_drain_the_connection() {
     wire.start_and_send(3);
     assert_eq!((wire.connection.capacity(), wire.start_with(4, b"", 0)), (0, Err(crate::Full)));
     wire.receive(&answer(1, &[0x88]));
-    assert_eq!(wire.told(), ["1 answered 200", "draining: StreamIds \"\""]);
+    assert_eq!(wire.told(), ["draining: StreamIds \"\"", "1 answered 200"]);
     wire.receive(&[answer(3, &[0x88]), answer(5, &[0x88])].concat());
     assert!(wire.connection.is_finished());
 }

@@ -38,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
+    ("fuzz", &["model", "burst-h2", "push"]),
     ("xtask", &[]),
 ];
 

@@ -15,6 +15,14 @@ pub(crate) fn all() -> Result<()> {
     if !Path::new("/usr/sbin/nginx").exists() && !answers("nginx", &["-v"]) {
         debian(&["nginx-light"])?;
     }
+    // What requests are sent to in `crates/burst-h2/tests/servers`.
+    for (program, package) in
+        [("/usr/bin/h2o", "h2o"), ("/usr/sbin/nghttpd", "nghttp2-server"), ("/usr/bin/node", "nodejs")]
+    {
+        if !Path::new(program).exists() {
+            debian(&[package])?;
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What a person would otherwise have to remember: `cargo xtask <verb>`.
 
 mod arrows;
+mod fuzz;
 mod install;
 mod rules;
 mod steps;
@@ -29,6 +30,16 @@ enum Verb {
     ///
     /// Example: cargo xtask check
     Check,
+    /// Builds every fuzz target and runs each for a while; exit 1 and the command that replays when something is found.
+    ///
+    /// Example: cargo xtask fuzz --minutes 10 connection
+    Fuzz {
+        /// Minutes per target.
+        #[arg(long, default_value_t = 1.0)]
+        minutes: f64,
+        /// One target only.
+        target: Option<String>,
+    },
     /// Who may use whom, as a table.
     ///
     /// Example: cargo xtask arrows
@@ -49,6 +60,12 @@ fn main() -> Result<()> {
         Verb::Check => {
             let mut steps = Steps::default();
             let result = check(&mut steps);
+            steps.print();
+            result
+        }
+        Verb::Fuzz { minutes, target } => {
+            let mut steps = Steps::default();
+            let result = fuzz::fuzz(&mut steps, minutes, target.as_deref());
             steps.print();
             result
         }

@@ -20,6 +20,8 @@ const LICENCES: &[&str] = &[
     "ISC",
     "MIT",
     "MIT-0",
+    // Of libFuzzer, which is in no program of ours.
+    "NCSA",
     "OpenSSL",
     "Unicode-3.0",
     "Unlicense",

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use burst_h2::{
-    Cause, Connection, ConnectionConfig, DrainReason, End, EndResult, Ends, Event, Field, Nanos, Request,
-    Template,
+    Cause, Connection, ConnectionConfig, DrainReason, End, EndResult, Ends, Event, Field, Nanos, Part,
+    Request, Template,
 };
 
 use crate::peer::Account;
@@ -117,13 +117,13 @@ fn config(choice: u8) -> ConnectionConfig {
 impl Pair {
     fn new(config: ConnectionConfig) -> Pair {
         let template = |topic: &str| {
-            Template::new(vec![
+            let fields = vec![
                 Field::constant(":method", "POST"),
                 Field::constant(":scheme", "https"),
                 Field::varying(":path"),
                 Field::constant("apns-topic", topic),
-            ])
-            .expect("a legal template")
+            ];
+            Template::with_body(fields, vec![Part::Varying]).expect("a legal template")
         };
         Pair {
             whole: Half::new(&config),
@@ -251,8 +251,7 @@ impl Pair {
             if choice & 4 == 0 { Nanos::MAX } else { self.now + u64::from(source.u16()) * 1_000_000 };
         let request = Request {
             template: &self.templates[usize::from(choice & 1)],
-            varying: &[&path],
-            body: &[&body],
+            values: &[&path[..], &body],
             tag: self.next_tag,
             deadline,
         };

@@ -48,8 +48,7 @@ pub(crate) fn run(data: &[u8]) {
     while !source.is_empty() {
         let begin = source.byte();
         let block = [beginning(begin), source.short()].concat();
-        let request =
-            Request { template: &template, varying: &[b"/"], body: &[], tag: 0, deadline: Nanos::MAX };
+        let request = Request { template: &template, values: &[&b"/"[..]], tag: 0, deadline: Nanos::MAX };
         connection.start(&request, 0).expect("there is room for one");
         let frame = wire::frame(wire::HEADERS, wire::END_HEADERS | wire::END_STREAM, stream, &block);
         let received = connection.receive(&frame, 0, &mut answer);

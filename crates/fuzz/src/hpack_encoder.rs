@@ -107,7 +107,7 @@ fn request(
     source: &mut Source<'_>,
 ) {
     let values: Vec<&[u8]> = (0..template.varying_count()).map(|_| source.short()).collect();
-    let request = Request { template, varying: &values, body: &[], tag: 0, deadline: Nanos::MAX };
+    let request = Request { template, values: &values[..], tag: 0, deadline: Nanos::MAX };
     connection.start(&request, 0).expect("nothing limits it");
     let mut block = Vec::new();
     let mut output = connection.output();

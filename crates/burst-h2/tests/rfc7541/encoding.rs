@@ -30,7 +30,7 @@ impl Pair {
 
     /// Sends a request, which must be read as it was meant, and answers it. Its block.
     fn sends(&mut self, template: &Template, values: &[&[u8]]) -> Vec<u8> {
-        let request = Request { template, varying: values, body: &[], tag: 0, deadline: Nanos::MAX };
+        let request = Request { template, values, tag: 0, deadline: Nanos::MAX };
         self.wire.connection.start(&request, self.wire.now).unwrap();
         let frames = parse(&self.wire.output());
         let stream = frames[0].stream;

@@ -7,7 +7,7 @@ pub(crate) mod frames;
 
 use burst_h2::{
     Cause, Connection, ConnectionConfig, ConnectionError, End, EndResult, Ends, ErrorCode, Event, Field,
-    Full, Nanos, Request, Template,
+    Full, Nanos, Part, Request, Template,
 };
 use frames::{Frame, settings};
 
@@ -68,7 +68,7 @@ pub(crate) fn template_with(more: &[(&str, &str)]) -> Template {
         Field::constant("authorization", "bearer x"),
     ];
     fields.extend(more.iter().map(|(name, value)| Field::constant(name, value)));
-    Template::new(fields).unwrap()
+    Template::with_body(fields, vec![Part::Varying]).unwrap()
 }
 
 impl Wire {
@@ -118,8 +118,8 @@ impl Wire {
     }
 
     pub(crate) fn try_start(&mut self, tag: u64, body: &str, deadline: Nanos) -> Result<(), Full> {
-        let body: &[&[u8]] = &[body.as_bytes()];
-        let request = Request { template: &self.template, varying: &[b"/3/device/00"], body, tag, deadline };
+        let values: &[&[u8]] = &[b"/3/device/00", body.as_bytes()];
+        let request = Request { template: &self.template, values, tag, deadline };
         self.connection.start(&request, self.now)
     }
 

@@ -20,6 +20,18 @@ pub(crate) struct Decoder {
     list_bytes_max: usize,
     name: Vec<u8>,
     value: Vec<u8>,
+    skimmed: Skimmed,
+}
+
+/// What the last block was like that [`Decoder::skim`] could tell the status of. Answers of one server are alike: they
+/// differ, if at all, in the value at their end, which is not looked at.
+#[derive(Default)]
+struct Skimmed {
+    /// All of the block but the value that ends it; empty when nothing is known.
+    begin: Vec<u8>,
+    /// Length of the whole block.
+    bytes: usize,
+    status: u16,
 }
 
 impl Decoder {
@@ -30,17 +42,27 @@ impl Decoder {
             list_bytes_max,
             name: Vec::new(),
             value: Vec::new(),
+            skimmed: Skimmed::default(),
         }
     }
 
     /// The status of a block whose first field is an indexed `:status` of the static table, whose other names are sound
     /// and which changes no state; `None` when only [`Decoder::decode`] can tell. Values are not looked at.
     #[inline]
-    pub(crate) fn skim(&self, mut block: &[u8]) -> Option<u16> {
+    pub(crate) fn skim(&mut self, block: &[u8]) -> Option<u16> {
+        let Skimmed { begin, bytes, status } = &self.skimmed;
+        if block.len() == *bytes && !begin.is_empty() && block.starts_with(begin) {
+            return Some(*status);
+        }
+        self.skim_anew(block)
+    }
+
+    fn skim_anew(&mut self, whole: &[u8]) -> Option<u16> {
         const STATUSES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
-        let (&first, rest) = block.split_first()?;
+        const KEPT_BYTES_MAX: usize = 128;
+        let (&first, mut block) = whole.split_first()?;
         let status = *STATUSES.get(usize::from(first).wrapping_sub(0x88))?;
-        block = rest;
+        let mut last_value_bytes = 0;
         while let Some(&byte) = block.first() {
             let prefix_bits = match byte {
                 0x80.. => 7,
@@ -59,10 +81,13 @@ impl Decoder {
             } else if !self.table.is_ordinary(index) {
                 return None;
             }
-            if prefix_bits == 7 {
-                continue;
-            }
-            integer::take_string(&mut block)?;
+            last_value_bytes = if prefix_bits == 7 { 0 } else { integer::take_string(&mut block)?.0.len() };
+        }
+        let begin = &whole[..whole.len() - last_value_bytes];
+        if begin.len() <= KEPT_BYTES_MAX {
+            self.skimmed.begin.clear();
+            self.skimmed.begin.extend_from_slice(begin);
+            (self.skimmed.bytes, self.skimmed.status) = (whole.len(), status);
         }
         Some(status)
     }
@@ -73,6 +98,8 @@ impl Decoder {
         mut block: &[u8],
         mut sink: impl FnMut(&[u8], &[u8]),
     ) -> Result<(), HpackError> {
+        // It may change the table, and with it what other blocks mean.
+        self.skimmed.begin.clear();
         let mut is_update_allowed = true;
         let mut list_bytes = 0;
         let list_bytes_max = self.list_bytes_max;

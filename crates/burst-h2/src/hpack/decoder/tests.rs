@@ -120,7 +120,7 @@ fn a_name_survives_the_eviction_of_the_entry_it_came_from() {
 
 #[test]
 fn skimming_reads_usual_answers_and_leaves_all_others_to_decoding() {
-    let decoder = with_table(4096);
+    let mut decoder = with_table(4096);
     for (block, status) in [
         ("88", Some(200)),
         ("88 0f2b 03 616263 1f0a 01 61", Some(200)),
@@ -151,13 +151,34 @@ fn without_a_table_literals_with_indexing_are_skimmed_too() {
 
 #[test]
 fn names_in_huffman_code_are_skimmed_when_they_are_ordinary() {
-    let decoder = with_table(0);
+    let mut decoder = with_table(0);
     // "no-cache" as a name, then ":status", then "A".
     assert_eq!(decoder.skim(&bytes("88 00 86 a8eb10649cbf 01 31")), Some(200));
     assert_eq!(decode(&mut with_table(0), &bytes("00 85 b8848d36a3 01 31")).unwrap()[0].0, ":status");
     assert_eq!(decoder.skim(&bytes("88 00 85 b8848d36a3 01 31")), None);
     assert_eq!(decode(&mut with_table(0), &bytes("00 81 87 01 31")).unwrap()[0].0, "A");
     assert_eq!(decoder.skim(&bytes("88 00 81 87 01 31")), None);
+}
+
+#[test]
+fn a_block_skimmed_before_means_something_else_once_the_table_has_changed() {
+    let mut decoder = with_table(4096);
+    decoder.decode(&bytes("40 01 61 01 62"), |_, _| {}).unwrap();
+    for _ in 0..2 {
+        assert_eq!(decoder.skim(&bytes("88 be")), Some(200), "the newest entry is named a");
+    }
+    decoder.decode(&bytes("40 01 41 01 62"), |_, _| {}).unwrap();
+    assert_eq!(decoder.skim(&bytes("88 be")), None, "now it is named A");
+}
+
+#[test]
+fn only_the_value_at_the_end_of_a_skimmed_block_may_differ() {
+    let mut decoder = with_table(4096);
+    assert_eq!(decoder.skim(&bytes("88 0f2b 01 61 0f2c 02 6263")), Some(200));
+    assert_eq!(decoder.skim(&bytes("88 0f2b 01 61 0f2c 02 0000")), Some(200));
+    assert_eq!(decoder.skim(&bytes("8c 0f2b 01 61 0f2c 02 6263")), Some(400), "another status");
+    assert_eq!(decoder.skim(&bytes("88 0f2b 01 61 0f2c 03 6263")), None, "a value beyond the end");
+    assert_eq!(decoder.skim(&bytes("88 0f2b 01 61 0088 02 6263")), None, "a name in its place");
 }
 
 fn field() -> impl Strategy<Value = (Vec<u8>, Vec<u8>, u8)> {

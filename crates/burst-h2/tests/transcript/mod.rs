@@ -40,7 +40,7 @@ impl Ends for Told {
         self.0.push(match event {
             Event::Settings(limit) => format!("ready, limit {limit}"),
             Event::StreamLimit(limit) => format!("limit {limit}"),
-            Event::Draining { reason, debug_data } if debug_data.is_empty() => {
+            Event::Draining { reason, debug_data: [] } => {
                 format!("draining: {reason:?}")
             }
             Event::Draining { reason, debug_data } => {

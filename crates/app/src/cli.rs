@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Worker(Role),
     /// Run a stand-in for a provider.
     #[command(
-        after_help = "Example:\n  fanfare sim apns --listen 127.0.0.1:2197 --ca-out ca.pem --latency 60ms"
+        after_help = "Examples:\n  fanfare sim apns --listen 127.0.0.1:2197 --ca-out ca.pem --latency 60ms\n  fanfare sim apns --mode validating --ca-out ca.pem --topics org.example.app"
     )]
     Sim(Box<Sim>),
     /// Measure a part on this machine.

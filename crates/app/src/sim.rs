@@ -1,4 +1,4 @@
-//! `fanfare sim`: a provider stand-in whose every latency, limit, quota and fault is a flag.
+//! `fanfare sim`: a provider stand-in whose every latency, limit, quota, fault and check is a flag.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use model::Platform;
 use provider_sim::config::{
-    Config, Distribution, Goaway, ListedFault, OverLimit, Quota, Shares, StreamChange, text,
+    Config, Distribution, Goaway, ListedFault, Mode, OverLimit, Quota, Shares, StreamChange, text,
 };
 
 /// Run a stand-in for a provider.
@@ -16,9 +16,12 @@ use provider_sim::config::{
 pub(crate) struct Sim {
     /// Which provider.
     provider: Provider,
-    /// How strictly requests are judged.
-    #[arg(long, value_enum, default_value_t = Mode::Fast)]
+    /// How strictly requests are judged: fast (counts and answers, made to cost little) or validating (another HTTP/2
+    /// implementation, which checks every request as the provider would and reports what it finds).
+    #[arg(long, default_value = "fast", value_parser = mode, value_name = "MODE")]
     mode: Mode,
+    #[command(flatten)]
+    checks: Checks,
     /// Where to listen; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -159,6 +162,60 @@ pub(crate) struct Sim {
     exit_when_stdin_closes: bool,
 }
 
+/// What only the validating mode is told.
+#[derive(Args)]
+#[command(next_help_heading = "With --mode validating")]
+struct Checks {
+    /// APNs: the topics that may be pushed to; any when absent.
+    #[arg(long, value_name = "TOPIC", value_delimiter = ',')]
+    topics: Vec<String>,
+    /// FCM: the projects that there are; any when absent.
+    #[arg(long, value_name = "PROJECT", value_delimiter = ',')]
+    projects: Vec<String>,
+    /// APNs: the public key of the provider tokens (PEM); learned from the tokens themselves when absent.
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+    /// FCM: the access tokens that are good, a file with one a line; any when absent.
+    #[arg(long, value_name = "FILE")]
+    access_tokens: Option<PathBuf>,
+    /// APNs: how long a key's provider token has to last before the next one [default: 20m].
+    #[arg(long, value_parser = duration, value_name = "AGE")]
+    token_updates_every: Option<Duration>,
+    /// Requests that a device takes in a window, 0 for any number [default: 240].
+    #[arg(long, value_name = "N")]
+    device_rate: Option<u64>,
+    /// The window [default: 60s].
+    #[arg(long, value_parser = duration, requires = "device_rate", value_name = "TIME")]
+    device_window: Option<Duration>,
+    /// APNs: by how much each penalty of a connection delays its answers; 400 to 413 are penalties, BadDeviceToken is
+    /// four [default: 1ms].
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    penalty_delay: Option<Duration>,
+    /// APNs: with how many penalties a connection ends with GOAWAY [default: 200].
+    #[arg(long, value_name = "N")]
+    penalties_max: Option<u64>,
+}
+
+impl Checks {
+    fn configure(self, config: &mut Config) -> Result<()> {
+        let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| path.display().to_string());
+        let checks = &mut config.checks;
+        checks.topics = self.topics;
+        checks.projects = self.projects;
+        checks.public_key = self.public_key.as_ref().map(read).transpose()?;
+        let tokens = self.access_tokens.as_ref().map(read).transpose()?.unwrap_or_default();
+        checks.access_tokens = tokens.split_whitespace().map(str::to_owned).collect();
+        set(&mut checks.token_updates_every, self.token_updates_every);
+        if let Some(requests) = self.device_rate {
+            let window = self.device_window.unwrap_or(Duration::from_secs(60));
+            checks.device_rate = (requests > 0).then_some(Quota { requests, window });
+        }
+        set(&mut checks.penalty_delay, self.penalty_delay);
+        set(&mut checks.penalties_max, self.penalties_max);
+        Ok(())
+    }
+}
+
 /// A provider, as the command line names it.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Provider {
@@ -175,12 +232,6 @@ impl From<Provider> for Platform {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Mode {
-    /// Checks what it needs to count and to answer; made to cost little.
-    Fast,
-}
-
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     text::parse_duration(text).map_err(|error| error.to_string())
 }
@@ -190,6 +241,14 @@ fn distribution(text: &str) -> Result<Distribution, String> {
         "uniform" => Ok(Distribution::Uniform),
         "exponential" => Ok(Distribution::Exponential),
         _ => Err("uniform or exponential".into()),
+    }
+}
+
+pub(crate) fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "fast" => Ok(Mode::Fast),
+        "validating" => Ok(Mode::Validating),
+        _ => Err("fast or validating".into()),
     }
 }
 
@@ -209,8 +268,9 @@ fn stream_change(text: &str) -> Result<StreamChange, String> {
 
 impl Sim {
     fn config(self) -> Result<Config> {
-        let Mode::Fast = self.mode;
         let mut config = Config::of(self.provider.into());
+        config.mode = self.mode;
+        self.checks.configure(&mut config)?;
         config.listen = self.listen;
         config.control = self.control;
         config.ca_out = self.ca_out;
@@ -319,6 +379,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let listed = folder.path().join("listed");
         std::fs::write(&listed, r#"[{"key":"00000000000000000000000000000010","manner":"silent"}]"#).unwrap();
+        let (key, tokens) = (folder.path().join("key"), folder.path().join("tokens"));
+        std::fs::write(&key, "PEM").unwrap();
+        std::fs::write(&tokens, "one\ntwo\n").unwrap();
+        let checks = format!(
+            "--mode validating --topics a --projects b --public-key {} --access-tokens {} --token-updates-every 1s \
+             --device-rate 1 --device-window 1s --penalty-delay 2ms --penalties-max 1",
+            key.display(),
+            tokens.display()
+        );
         let flags = "--listen 127.0.0.1:1 --control 127.0.0.1:2 --ca-out ca.pem --names sim --threads 2 --seed 3 \
              --expect 4 --latency 60ms --spread 5ms --distribution exponential --tick 2ms --streams 9 \
              --stream-changes 2s=1 --one-stream-until-valid true --over-limit refuse --stream-window 1 \
@@ -328,10 +397,12 @@ mod tests {
              --dropped-before 0.1 --dropped-after 0.1 --silent 0.1 --drop-before-every 7 --drop-after-every 8 \
              --quota 9 --quota-window 1s --goaway-every 10 --goaway-after 1s --goaway-after-rejections 11 \
              --goaway-reason bye --credentials-expire-after 1s --miscount -1 --exit-when-stdin-closes --listed";
-        let told = config(&format!("sim fcm {flags} {}", listed.display()));
+        let told = config(&format!("sim fcm {checks} {flags} {}", listed.display()));
         let usual = config("sim fcm");
         assert_eq!(usual, serde_json::to_value(Config::fcm()).unwrap());
         assert_eq!(same(&usual, &told, ""), ["/provider"]);
         assert_eq!(told["faults"]["quota"]["window"], "1s");
+        assert_eq!(told["checks"]["device_rate"]["window"], "1s");
+        assert_eq!(told["checks"]["access_tokens"], serde_json::json!(["one", "two"]));
     }
 }

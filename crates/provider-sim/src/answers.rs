@@ -9,7 +9,7 @@ use crate::h2::frame::{self, FLAG_END_HEADERS, FLAG_END_STREAM, HEADERS};
 use crate::hpack::Encoder;
 
 /// What Google's front end adds to every answer, observed in 2026.
-const FCM_CONSTANT: [(&str, &str); 9] = [
+pub(crate) const FCM_CONSTANT: [(&str, &str); 9] = [
     ("content-type", "application/json; charset=UTF-8"),
     ("vary", "Origin"),
     ("vary", "X-Origin"),

@@ -27,6 +27,12 @@ impl Clock {
         self.start.elapsed().as_micros() as u64
     }
 
+    /// Waits, on the runtime of whoever calls.
+    #[allow(clippy::disallowed_methods)] // As above.
+    pub(crate) async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
     /// The wall clock at the start.
     pub(crate) fn start_unix(&self) -> Timestamp {
         self.start_unix

@@ -118,6 +118,18 @@ pub struct Report {
     pub cpu_us_per_request: f64,
     /// The counters.
     pub stats: Stats,
+    /// Validating mode: what was wrong with requests, by kind. A sender without faults leaves it empty.
+    #[serde(default)]
+    pub faults_found: BTreeMap<String, Found>,
+}
+
+/// How often something was wrong with a request, and the first examples.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// How often.
+    pub count: u64,
+    /// Where: a device's fingerprint, a field's name. No key, no token, no text.
+    pub examples: Vec<String>,
 }
 
 /// Latencies in microseconds, to three significant digits.

@@ -15,14 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::{self, Account};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::control;
 use crate::desk::Desk;
-use crate::driver::{Acceptor, Ask, Driver, Mailbox};
+use crate::driver::{Acceptor, Ask, Bell, Driver, Mailbox};
 use crate::error::Error;
 use crate::judge::Judge;
 use crate::report::{KeyCount, Report, Stats};
 use crate::tls::Authority;
+use crate::validating::{Checker, Thread};
 
 /// How many connections may wait to be accepted: a full burst's worth.
 const BACKLOG: i32 = 4_096;
@@ -54,6 +55,8 @@ pub(crate) struct Office {
     ready: Ready,
     mailboxes: Vec<Mailbox>,
     clock: Clock,
+    /// Whoever checks requests; in the fast mode nobody.
+    checker: Option<Arc<Checker>>,
     miscount: i64,
     /// The process's CPU time at the last reset.
     cpu_base: Mutex<Duration>,
@@ -75,7 +78,14 @@ pub(crate) fn start_with(config: Config, stop: Sender<()>) -> Result<Simulator, 
     }
     let config = Arc::new(config);
     let clock = Clock::start();
-    let (drivers, mailboxes, address) = drivers(&config, clock, &authority)?;
+    let checker = match config.mode {
+        Mode::Fast => None,
+        Mode::Validating => Some(Arc::new(Checker::new(&config)?)),
+    };
+    let Serving { runs, mailboxes, address } = match &checker {
+        None => drivers(&config, clock, &authority)?,
+        Some(checker) => validating(&config, clock, &authority, checker)?,
+    };
     let control = control::Listener::bind(config.control)?;
     let ready = Ready {
         provider: config.provider,
@@ -87,19 +97,28 @@ pub(crate) fn start_with(config: Config, stop: Sender<()>) -> Result<Simulator, 
         ready,
         mailboxes,
         clock,
+        checker,
         miscount: config.miscount,
         cpu_base: Mutex::new(clock.process_cpu()),
         stop,
     });
-    let threads = drivers.into_iter().enumerate().map(|(number, driver)| spawn_driver(number, driver));
+    let threads = runs.into_iter().enumerate().map(|(number, run)| spawn(number, run));
     let threads = threads.collect::<Result<_, _>>()?;
     let control = control.serve(Arc::clone(&office))?;
     Ok(Simulator { office, threads, control })
 }
 
-type Drivers = (Vec<Driver>, Vec<Mailbox>, SocketAddr);
+/// What a serving thread does until it is told to stop.
+type Run = Box<dyn FnOnce() -> Result<(), Error> + Send>;
 
-fn drivers(config: &Arc<Config>, clock: Clock, authority: &Authority) -> Result<Drivers, Error> {
+/// The threads of a simulator before they start.
+struct Serving {
+    runs: Vec<Run>,
+    mailboxes: Vec<Mailbox>,
+    address: SocketAddr,
+}
+
+fn drivers(config: &Arc<Config>, clock: Clock, authority: &Authority) -> Result<Serving, Error> {
     let judge = Judge::new(config);
     let open = Arc::new(AtomicUsize::new(0));
     let make = |thread| {
@@ -111,7 +130,37 @@ fn drivers(config: &Arc<Config>, clock: Clock, authority: &Authority) -> Result<
     let listener = listen(config.listen)?;
     let acceptor = Acceptor::new(mio::net::TcpListener::from_std(listener), mailboxes[1..].to_vec());
     let address = drivers[0].accept_from(acceptor)?;
-    Ok((drivers, mailboxes, address))
+    let runs = drivers.into_iter().map(|driver| -> Run { Box::new(|| driver.run()) }).collect();
+    Ok(Serving { runs, mailboxes, address })
+}
+
+fn validating(
+    config: &Arc<Config>,
+    clock: Clock,
+    authority: &Authority,
+    checker: &Arc<Checker>,
+) -> Result<Serving, Error> {
+    let judge = Judge::new(config);
+    let open = Arc::new(AtomicUsize::new(0));
+    let listener = listen(config.listen)?;
+    let address = listener.local_addr().map_err(Error::io("read the listening address"))?;
+    let (mut runs, mut mailboxes) = (Vec::<Run>::new(), Vec::new());
+    for number in 0..config.threads {
+        let (sender, asks) = channel();
+        let thread = Thread {
+            desk: Desk::new(Arc::clone(config), judge.clone(), clock.start_unix(), number),
+            clock,
+            tls: Arc::clone(&authority.server),
+            checker: Arc::clone(checker),
+            listener: listener.try_clone().map_err(Error::io("share the listener"))?,
+            open: Arc::clone(&open),
+            asks,
+            wake: Arc::default(),
+        };
+        mailboxes.push(Mailbox::new(sender, Bell::Task(Arc::clone(&thread.wake))));
+        runs.push(Box::new(|| thread.run()));
+    }
+    Ok(Serving { runs, mailboxes, address })
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
@@ -126,9 +175,9 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     Ok(socket.into())
 }
 
-fn spawn_driver(number: usize, driver: Driver) -> Result<JoinHandle<Result<(), Error>>, Error> {
+fn spawn(number: usize, run: Run) -> Result<JoinHandle<Result<(), Error>>, Error> {
     let run = move || {
-        let result = driver.run();
+        let result = run();
         if let Err(error) = &result {
             tracing::error!(%error, "a thread of the simulator failed");
         }
@@ -247,7 +296,9 @@ impl Office {
         let (account, ledgers, cpu) = self.account()?;
         let stats = account::stats(ledgers.iter().map(|ledger| &ledger.counts));
         let stats = self.with_cpu(stats, cpu_us, cpu.into_iter());
-        Ok(account::report(self.ready.provider, self.clock.start_unix(), &account, &ledgers, stats))
+        let report = account::report(self.ready.provider, self.clock.start_unix(), &account, &ledgers, stats);
+        let faults_found = self.checker.as_ref().map(|checker| checker.found()).unwrap_or_default();
+        Ok(Report { faults_found, ..report })
     }
 
     fn account(&self) -> Result<(Account, Vec<crate::ledger::Ledger>, Vec<Duration>), Error> {
@@ -274,6 +325,9 @@ impl Office {
 
     pub(crate) fn reset(&self) -> Result<(), Error> {
         self.ask_all(Ask::Reset)?;
+        if let Some(checker) = &self.checker {
+            checker.forget();
+        }
         *self.cpu_base.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.process_cpu();
         Ok(())
     }

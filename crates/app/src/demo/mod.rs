@@ -44,6 +44,10 @@ pub(crate) struct Demo {
     /// Falsify the simulators' account: 1 hides an arrival, -1 counts one twice. The demo must notice.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "N")]
     pub(crate) sim_miscount: i64,
+    /// How strictly the simulators judge requests: fast, or validating, which checks each as the provider would and is
+    /// for some thousand devices. What they find breaks the demo.
+    #[arg(long, default_value = "fast", value_parser = crate::sim::mode, value_name = "MODE")]
+    pub(crate) sim_mode: provider_sim::config::Mode,
     /// Time to an APNs answer.
     #[arg(long, default_value = "60ms", value_parser = crate::sim::duration)]
     pub(crate) apns_latency: Duration,

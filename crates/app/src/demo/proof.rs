@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use model::runtime::Clock;
 use model::{Class, LaunchId};
-use provider_sim::{KeyCount, read_dump};
+use provider_sim::{Found, KeyCount, read_dump};
 use report::text::thousands;
 use report::{BrokenInvariant, Invariant, LaunchReport};
 use reqwest::Method;
@@ -36,6 +36,8 @@ pub(crate) struct Evidence {
     pub(crate) launches: u64,
     pub(crate) audit_entries: u64,
     pub(crate) broken: Vec<BrokenInvariant>,
+    /// What validating simulators found wrong with requests, by provider and kind.
+    pub(crate) faults_found: Vec<(String, Found)>,
 }
 
 /// What the audit says of itself.
@@ -72,7 +74,9 @@ impl Auditor<'_> {
         broken.extend(comparison.broken());
         broken.extend(audited(&audit));
         broken.extend(simulated(&gone.presses));
-        Ok(Evidence { report, text, comparison, launches, audit_entries: audit.entries, broken })
+        let faults_found = faults_found(simulators)?;
+        let audit_entries = audit.entries;
+        Ok(Evidence { report, text, comparison, launches, audit_entries, broken, faults_found })
     }
 
     async fn compare(&self, launch: LaunchId, simulators: &Simulators) -> Result<Comparison> {
@@ -126,6 +130,16 @@ impl Auditor<'_> {
         }
         Ok(all)
     }
+}
+
+fn faults_found(simulators: &Simulators) -> Result<Vec<(String, Found)>> {
+    let mut all = Vec::new();
+    for (simulator, name) in [(&simulators.apns, "APNs"), (&simulators.fcm, "FCM")] {
+        let report =
+            simulator.control()?.report().with_context(|| format!("report of the {name} simulator"))?;
+        all.extend(report.faults_found.into_iter().map(|(kind, found)| (format!("{name}, {kind}"), found)));
+    }
+    Ok(all)
 }
 
 /// I1: every press was answered with the same launch, at most one of them made it, and the service knows no other. (None

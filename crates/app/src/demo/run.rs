@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use model::Timestamp;
 use model::runtime::Clock;
+use provider_sim::config::Mode;
 use report::text::thousands;
 use tempfile::TempDir;
 
@@ -125,7 +126,7 @@ async fn show(demo: Demo, mut config: Config) -> Result<bool> {
     shown.stop().await?;
     simulators.stop()?;
     tell(&demo, &prepared, &gone, measured, &evidence)?;
-    Ok(evidence.broken.is_empty())
+    Ok(evidence.broken.is_empty() && evidence.faults_found.is_empty())
 }
 
 /// Prints the report and the proof; with `--json` to standard error, and one JSON object to standard output.
@@ -184,7 +185,12 @@ impl Demo {
 
     /// What both simulators are told: who is dead, how many requests find a provider that is busy, and when answers come.
     fn flags(&self, (busy, latency): (&str, Duration)) -> Vec<String> {
+        let mode = match self.sim_mode {
+            Mode::Fast => "fast",
+            Mode::Validating => "validating",
+        };
         let pairs = [
+            ("--mode", mode.to_owned()),
             ("--seed", self.seed.to_string()),
             ("--dead-seed", self.seed.to_string()),
             ("--dead", self.dead.to_string()),

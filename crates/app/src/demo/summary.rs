@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use provider_sim::config::Mode;
 use report::text::{seconds, thousands};
 use serde::Serialize;
 
@@ -62,6 +63,8 @@ pub(crate) struct Summary {
     ready_s: f64,
     audit_entries: u64,
     stages: Vec<StageTimes>,
+    /// Requests with which validating simulators found something wrong.
+    faults_found: u64,
     broken_invariants: Vec<String>,
 }
 
@@ -115,6 +118,7 @@ impl Summary {
             ready_s: prepared.ready.as_secs_f64(),
             audit_entries: evidence.audit_entries,
             stages: measured.stages,
+            faults_found: evidence.faults_found.iter().map(|(_, found)| found.count).sum(),
             broken_invariants: evidence.broken.iter().map(ToString::to_string).collect(),
         }
     }
@@ -168,10 +172,23 @@ pub(crate) fn proof(demo: &Demo, gone: &Gone, summary: &Summary, evidence: &Evid
             "  passing errors of the providers would be retried later; the demo does not wait for that\n",
         );
     }
+    if demo.sim_mode == Mode::Validating {
+        text.push_str(&format!(
+            "  the simulators checked every request: {} faults found\n",
+            thousands(summary.faults_found)
+        ));
+    }
+    for (kind, found) in &evidence.faults_found {
+        text.push_str(&format!(
+            "  FOUND  {} times {kind}: {}\n",
+            thousands(found.count),
+            found.examples.join("; ")
+        ));
+    }
     for broken in &evidence.broken {
         text.push_str(&format!("  BROKEN  {broken}\n"));
     }
-    if evidence.broken.is_empty() {
+    if evidence.broken.is_empty() && evidence.faults_found.is_empty() {
         text.push_str("  nothing is broken\n");
     }
     text

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use provider_sim::Config;
+use provider_sim::config::Mode;
 
 use crate::nginx::Nginx;
 use crate::support::run;
@@ -59,6 +60,20 @@ fn simulators_receive_every_device_once() {
         push(provider, &simulator.address().to_string(), &ca, 5_000);
         let report = simulator.report().unwrap();
         assert_eq!((report.distinct, report.received_twice), (5_000, 0), "{provider}");
+    }
+}
+
+#[test]
+fn simulators_that_validate_find_nothing() {
+    for (provider, mut config) in [("apns", Config::apns()), ("fcm", Config::fcm())] {
+        config.mode = Mode::Validating;
+        let simulator = provider_sim::start(config).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let ca = write_ca(folder.path(), simulator.ca_pem());
+        push(provider, &simulator.address().to_string(), &ca, 3_000);
+        let report = simulator.report().unwrap();
+        assert_eq!((report.distinct, report.received_twice), (3_000, 0), "{provider}");
+        assert!(report.faults_found.is_empty(), "{:?}", report.faults_found);
     }
 }
 

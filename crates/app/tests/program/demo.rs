@@ -34,6 +34,15 @@ fn a_thousand_devices_pass_every_stage_and_two_accounts_agree() {
 }
 
 #[test]
+fn simulators_that_check_every_request_find_nothing() {
+    let ran = run(&["demo", "--devices", "4000", "--json", "--sim-mode", "validating"]).must_end_with(0);
+    let summary = ran.json();
+    check(&summary, 4_000);
+    assert_eq!((&summary["received"], &summary["faults_found"]), (&4_000.into(), &0.into()));
+    assert!(ran.err.contains("checked every request: 0 faults found"), "{}", ran.err);
+}
+
+#[test]
 fn an_account_with_a_hidden_arrival_breaks_conservation() {
     let ran = run(&["demo", "--devices", "1000", "--json", "--sim-miscount", "1"]).must_end_with(1);
     let broken = ran.json()["broken_invariants"].to_string();

@@ -104,3 +104,14 @@ fn every_command_has_help_with_an_example() {
     }
     assert!(run(&["--help"]).must_end_with(0).out.contains("Exit codes:"));
 }
+
+#[test]
+fn a_flag_that_a_simulator_s_mode_does_not_have_is_refused_by_its_name() {
+    for (flags, named) in [
+        (&["sim", "apns", "--topics", "org.example"][..], "topics"),
+        (&["sim", "apns", "--mode", "validating", "--answer-table-bytes", "0"], "answer-table-bytes"),
+    ] {
+        let ran = run(flags).must_end_with(3);
+        assert!(ran.err.contains(named), "{}", ran.err);
+    }
+}

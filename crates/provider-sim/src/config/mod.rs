@@ -1,6 +1,7 @@
 //! Everything a simulator can be told: each latency, limit, quota and fault is a field here, and a flag of
 //! `fanfare sim`. Durations read and write as text such as `60ms`.
 
+mod checks;
 mod faults;
 pub mod text;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use model::Platform;
 use serde::{Deserialize, Serialize};
 
+pub use checks::{Checks, Mode};
 pub use faults::{Faults, Goaway, ListedFault, Manner, Quota, Shares};
 
 use crate::error::Error;
@@ -21,6 +23,9 @@ use crate::error::Error;
 pub struct Config {
     /// Which provider to stand in for.
     pub provider: Platform,
+    /// How strictly requests are judged.
+    #[serde(default)]
+    pub mode: Mode,
     /// Where to listen; port 0 takes any free one.
     #[serde(default = "loopback")]
     pub listen: SocketAddr,
@@ -60,6 +65,9 @@ pub struct Config {
     /// What goes wrong.
     #[serde(default)]
     pub faults: Faults,
+    /// What the validating mode checks besides.
+    #[serde(default)]
+    pub checks: Checks,
 }
 
 /// When answers come.
@@ -199,6 +207,7 @@ impl Config {
     fn new(provider: Platform, streams: u32, one_stream_until_valid: bool, over_limit: OverLimit) -> Self {
         Self {
             provider,
+            mode: Mode::Fast,
             listen: loopback(),
             control: loopback(),
             threads: one(),
@@ -224,6 +233,7 @@ impl Config {
             },
             answers: Answers::default(),
             faults: Faults::default(),
+            checks: Checks::default(),
         }
     }
 
@@ -247,6 +257,7 @@ impl Config {
         let longest = self.latency.base + 10 * self.latency.spread;
         let ticks = longest.as_micros() / self.latency.tick.as_micros();
         range("longest latency in ticks", u64::try_from(ticks).unwrap_or(u64::MAX), 0, TICKS_MAX)?;
+        self.checks.check(self)?;
         self.faults.check(self.provider)
     }
 }

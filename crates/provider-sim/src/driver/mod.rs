@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::ledger::{Counts, Ledger};
+use crate::validating::Wake;
 use client::{Client, Next, Scratch};
 
 const LISTENER: Token = Token(usize::MAX - 1);
@@ -48,14 +49,33 @@ pub(crate) enum Ask {
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox {
     asks: Sender<Ask>,
-    waker: Arc<Waker>,
+    bell: Bell,
+}
+
+/// What wakes a thread up.
+#[derive(Clone, Debug)]
+pub(crate) enum Bell {
+    /// One of the fast mode.
+    Poll(Arc<Waker>),
+    /// One of the validating mode.
+    Task(Wake),
 }
 
 impl Mailbox {
+    pub(crate) fn new(asks: Sender<Ask>, bell: Bell) -> Self {
+        Self { asks, bell }
+    }
+
     /// Leaves a question; the thread wakes up for it.
     pub(crate) fn ask(&self, ask: Ask) -> Result<(), Error> {
         self.asks.send(ask).map_err(|_| Error::Gone)?;
-        self.waker.wake().map_err(Error::io("wake a thread of the simulator"))
+        match &self.bell {
+            Bell::Poll(waker) => waker.wake().map_err(Error::io("wake a thread of the simulator")),
+            Bell::Task(wake) => {
+                wake.notify_one();
+                Ok(())
+            }
+        }
     }
 }
 
@@ -129,7 +149,7 @@ impl Driver {
             kept_house_us: 0,
             needs_housekeeping,
         };
-        Ok((driver, Mailbox { asks: sender, waker: Arc::new(waker) }))
+        Ok((driver, Mailbox::new(sender, Bell::Poll(Arc::new(waker)))))
     }
 
     /// Makes this the accepting thread.

@@ -5,7 +5,7 @@ mod control;
 mod flow;
 pub(crate) mod frame;
 mod headers;
-mod limit;
+pub(crate) mod limit;
 mod request;
 mod serve;
 mod streams;

@@ -5,3 +5,5 @@
 mod client;
 mod control;
 mod harness;
+mod raw;
+mod validating;

@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod accepting;
+mod campaigns;
+mod capture;
 mod faults;
 mod holding;
+mod oracle;
 mod outside;
 mod pools;
 mod rig;
+mod validating;

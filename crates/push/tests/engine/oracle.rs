@@ -252,7 +252,7 @@ fn what_google_s_reference_says_is_what_arrives() {
             ttl.as_str().and_then(|ttl| ttl.strip_suffix('s')).and_then(|ttl| ttl.parse::<u32>().ok());
         prop_assert!(seconds.is_some_and(|seconds| seconds <= 3_600), "{ttl}");
         prop_assert_eq!(&body, &reference(&variant, &manner.0, ttl, (name, &key)));
-        prop_assert_eq!(captured.path, format!("/v1/projects/{APP}/messages:send"));
+        prop_assert_eq!(&captured.path, &format!("/v1/projects/{APP}/messages:send"));
         let fields = others(&captured);
         prop_assert_eq!(fields.get("content-type").map(String::as_str), Some("application/json"));
         let allowed = ["content-type", "content-length"];

@@ -257,7 +257,7 @@ fn what_google_s_reference_says_is_what_arrives() {
         prop_assert_eq!(fields.get("content-type").map(String::as_str), Some("application/json"));
         let allowed = ["content-type", "content-length"];
         prop_assert!(fields.keys().all(|name| allowed.contains(&name.as_str())), "{fields:?}");
-        prop_assert!(captured.headers["authorization"].to_str().unwrap().starts_with("Bearer "));
+        prop_assert!(captured.headers["authorization"].to_str().unwrap().starts_with("bearer "));
         Ok(())
     });
     result.unwrap();

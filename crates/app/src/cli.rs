@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::bench::{push::PushBench, snapshot::SnapshotBench};
+use crate::bench::{
+    push::{PushBench, Request},
+    snapshot::SnapshotBench,
+};
 use crate::demo::Demo;
 use crate::sim::Sim;
 
@@ -89,6 +92,9 @@ pub(crate) enum Bench {
         after_help = "Example:\n  fanfare bench push --provider apns --endpoint 127.0.0.1:2197 --ca ca.pem \\\n      --devices 1000000 --connections 8 --json"
     )]
     Push(PushBench),
+    /// Print a request to APNs as `push` sends it, for other clients to send the same.
+    #[command(after_help = "Example:\n  fanfare bench request --body-bytes 191 --tokens 1000")]
+    Request(Request),
     /// Build, verify, load and read a snapshot.
     #[command(after_help = "Example:\n  fanfare bench snapshot --devices 6000000 --json")]
     Snapshot(SnapshotBench),

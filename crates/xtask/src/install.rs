@@ -26,13 +26,15 @@ pub(crate) fn all() -> Result<()> {
     Ok(())
 }
 
-fn answers(program: &str, arguments: &[&str]) -> bool {
+/// Whether a program is there and ends well.
+pub(crate) fn answers(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-fn debian(packages: &[&str]) -> Result<()> {
+/// Installs Debian packages.
+pub(crate) fn debian(packages: &[&str]) -> Result<()> {
     let apt = |arguments: &[&str]| {
         let mut command = if is_root() {
             Command::new("apt-get")

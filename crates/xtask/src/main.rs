@@ -3,6 +3,7 @@
 mod arrows;
 mod fuzz;
 mod install;
+mod peers;
 mod rules;
 mod steps;
 
@@ -44,6 +45,17 @@ enum Verb {
     ///
     /// Example: cargo xtask arrows
     Arrows,
+    /// Measure.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The sending path beside other HTTP/2 clients, in one go: installs and builds them, then takes some six minutes.
+    ///
+    /// Example: cargo xtask bench peers --markdown
+    Peers(peers::Peers),
 }
 
 /// What is checked is built with this.
@@ -73,6 +85,7 @@ fn main() -> Result<()> {
             print!("{}", arrows::table());
             Ok(())
         }
+        Verb::Bench(Bench::Peers(peers)) => peers.run(),
     }
 }
 

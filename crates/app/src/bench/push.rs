@@ -3,6 +3,7 @@
 
 mod figures;
 mod keys;
+mod request;
 mod setup;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use push::{
 
 use self::figures::{Figures, Tally};
 use self::keys::MadeUpKeys;
+pub(crate) use self::request::Request;
 use crate::sim::Provider;
 use crate::{machine, providers, runtime};
 
@@ -51,6 +53,9 @@ pub(crate) struct PushBench {
     /// Devices to send to, one request each.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     devices: u64,
+    /// Different devices; after so many the same come again. As many as there are requests when absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    distinct: Option<u64>,
     /// Connections, over all threads.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
@@ -58,6 +63,9 @@ pub(crate) struct PushBench {
     /// absent: 1,000 for APNs, 100 for FCM.
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     streams: Option<u32>,
+    /// What the server's answers may keep in a header table on our side. The provider's usual number when absent.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=65_536))]
+    header_table_bytes: Option<u32>,
     /// Sending threads.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: u16,
@@ -132,6 +140,7 @@ impl PushBench {
         )?;
         let mut pool = PoolConfig::new(platform, self.connections);
         pool.streams_max = self.streams_max(platform);
+        pool.header_table_bytes = self.header_table_bytes.unwrap_or(pool.header_table_bytes);
         pool.doubtful_connections = 0;
         // Nobody at the other end takes quick opening for an attack.
         pool.open_spacing = Duration::ZERO;
@@ -165,6 +174,7 @@ impl PushBench {
                     platform: rig.platform,
                     first: submitted,
                     count: shard_devices.min(self.devices - submitted) as u32,
+                    distinct: self.distinct.unwrap_or(u64::MAX),
                 };
                 submitted += u64::from(keys.count);
                 let work = ShardWork {

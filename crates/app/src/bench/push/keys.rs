@@ -4,6 +4,8 @@ use model::Platform;
 use model::runtime::mix;
 use push::{Key, KeyBuf, Keys};
 
+/// Length of today's APNs device tokens.
+const APNS_KEY_BYTES: usize = 32;
 /// Length of today's FCM registration tokens.
 const FCM_TOKEN_CHARS: usize = 163;
 /// Where their colon stands.
@@ -17,6 +19,8 @@ pub(super) struct MadeUpKeys {
     pub(super) platform: Platform,
     pub(super) first: u64,
     pub(super) count: u32,
+    /// After so many devices the same keys come again.
+    pub(super) distinct: u64,
 }
 
 impl Keys for MadeUpKeys {
@@ -26,14 +30,15 @@ impl Keys for MadeUpKeys {
 
     #[inline]
     fn key<'a>(&'a self, index: u32, room: &'a mut KeyBuf) -> Key<'a> {
-        let number = self.ordinal(index);
+        let ordinal = self.ordinal(index);
+        // Nothing is divided where every device differs.
+        let number = if ordinal < self.distinct { ordinal } else { ordinal % self.distinct };
         let room = room.bytes();
         match self.platform {
             Platform::Apns => {
-                for (place, word) in room[..32].as_chunks_mut::<8>().0.iter_mut().zip(0..) {
-                    *place = mix(number * 4 + word).to_be_bytes();
-                }
-                Key::Apns(&room[..32])
+                let key = &mut room[..APNS_KEY_BYTES];
+                key.copy_from_slice(&apns_key(number));
+                Key::Apns(key)
             }
             Platform::Fcm => {
                 let token = &mut room[..FCM_TOKEN_CHARS];
@@ -49,6 +54,16 @@ impl Keys for MadeUpKeys {
     fn ordinal(&self, index: u32) -> u64 {
         self.first + u64::from(index)
     }
+}
+
+/// APNs device token `number`.
+#[inline]
+pub(super) fn apns_key(number: u64) -> [u8; APNS_KEY_BYTES] {
+    let mut key = [0; APNS_KEY_BYTES];
+    for (place, word) in key.as_chunks_mut::<8>().0.iter_mut().zip(0..) {
+        *place = mix(number * 4 + word).to_be_bytes();
+    }
+    key
 }
 
 /// As sixteen letters, a to p.

@@ -37,7 +37,8 @@ pub(super) fn message(
     message.context("message")
 }
 
-fn sized(platform: Platform, body_bytes: Option<usize>, now: Timestamp) -> Result<Composed> {
+/// Both messages, with a body of `body_bytes` if that is said.
+pub(super) fn sized(platform: Platform, body_bytes: Option<usize>, now: Timestamp) -> Result<Composed> {
     let Some(wanted) = body_bytes else { return composed(TEXT.to_owned(), now) };
     let shortest = bytes_of(&composed("x".to_owned(), now)?, platform);
     let Some(more) = wanted.checked_sub(shortest) else {

@@ -5,6 +5,7 @@ mod fuzz;
 mod install;
 mod peers;
 mod rules;
+mod scale;
 mod steps;
 
 use anyhow::Result;
@@ -56,6 +57,10 @@ enum Bench {
     ///
     /// Example: cargo xtask bench peers --markdown
     Peers(peers::Peers),
+    /// How the cost of the sending path goes with connections, devices, bytes and threads: some ten minutes.
+    ///
+    /// Example: cargo xtask bench scale --series body,threads
+    Scale(scale::Scale),
 }
 
 /// What is checked is built with this.
@@ -86,6 +91,7 @@ fn main() -> Result<()> {
             Ok(())
         }
         Verb::Bench(Bench::Peers(peers)) => peers.run(),
+        Verb::Bench(Bench::Scale(scale)) => scale.run(),
     }
 }
 

@@ -78,7 +78,9 @@ fn exchange(
             assert_eq!(result, expected.trim(), "request {tag}");
         }
     }
-    let config = ConnectionConfig { header_table_bytes: tables[0], ..ConnectionConfig::default() };
+    // nginx answers before it has read the body, and each answer that comes before our last DATA costs a reset.
+    let header_table_bytes = tables[0];
+    let config = ConnectionConfig { header_table_bytes, resets_max: u32::MAX, ..ConnectionConfig::default() };
     for (tag, result) in answers(address, certificate, &config, LONG_REQUESTS, LONG_BODY_BYTES) {
         assert_eq!(result, "200", "long request {tag}");
     }

@@ -34,6 +34,19 @@ pub(crate) fn resident_bytes_of(pid: &str) -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
+/// The most resident memory of this process since its start, or since [`forget_peak`], in bytes.
+pub(crate) fn peak_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")).and_then(|kib| kib.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1_024
+}
+
+/// Has the kernel measure the peak of resident memory anew. Where it refuses, the peak is that since the start.
+pub(crate) fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 /// User and system CPU time of this process so far, in microseconds.
 pub(crate) fn cpu_us() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -48,6 +61,7 @@ mod tests {
     fn a_process_knows_its_own_memory_and_cpu() {
         assert!(resident_bytes() > 1_000_000);
         assert!(cpu_us() > 0);
+        assert!(peak_bytes() >= resident_bytes() / 2);
     }
 
     #[test]

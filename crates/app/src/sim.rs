@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use model::Platform;
+use model::{Platform, Reason};
 use provider_sim::config::{
-    Config, Distribution, Goaway, ListedFault, Mode, OverLimit, Quota, Shares, StreamChange, text,
+    Certificate, Config, ConnectionFault, Distribution, Goaway, Hits, ListedFault, Mode, OverLimit, Quota,
+    Shares, Storm, StreamChange, text,
 };
 
 /// Run a stand-in for a provider.
 #[derive(Args)]
+#[command(args_override_self = true)]
 pub(crate) struct Sim {
     /// Which provider.
     provider: Provider,
@@ -154,6 +156,37 @@ pub(crate) struct Sim {
     /// Credentials seen earlier than this after the start have expired then.
     #[arg(long, value_parser = duration, value_name = "AGE")]
     credentials_expire_after: Option<Duration>,
+    /// A storm begins with this request for a device, over all connections; 0: with the simulator.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    storm_from: u64,
+    /// How long the storm lasts; for ever when absent.
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    storm_lasts: Option<Duration>,
+    /// Storm: what happens to connections: tls-alert, half-close, close-notify, reset (in mid-frame), stall (in mid-frame),
+    /// silence, settings-flood, ping-flood, reset-flood, giant-headers, continuations, goaway-twice, goaway-rising, no-streams.
+    #[arg(long, value_name = "FAULT")]
+    connection_fault: Option<ConnectionFault>,
+    /// Which connections it happens to: one, all or a share of them.
+    #[arg(long, default_value = "all", value_name = "WHICH")]
+    hits: Hits,
+    /// The request of a connection, for a device, that brings its turn.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    hit_at: u64,
+    /// How long no-streams lasts.
+    #[arg(long, default_value = "500ms", value_parser = duration, value_name = "TIME")]
+    hit_pause: Duration,
+    /// Storm: what every request for a device is answered, for example InvalidProviderToken.
+    #[arg(long, value_parser = reason, value_name = "REASON")]
+    storm_answers: Option<Reason>,
+    /// Storm: new connections are refused.
+    #[arg(long)]
+    refuse_connections: bool,
+    /// Storm: the server's certificate: good, expired or other-name.
+    #[arg(long, default_value = "good", value_name = "KIND")]
+    certificate: Certificate,
+    /// Storm: credentials seen before it have expired.
+    #[arg(long)]
+    expire_credentials: bool,
     /// Falsify the account: n hides n arrivals, -n counts n twice. Proves that a comparison would notice.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     miscount: i64,
@@ -260,6 +293,10 @@ fn over_limit(text: &str) -> Result<OverLimit, String> {
     }
 }
 
+fn reason(text: &str) -> Result<Reason, String> {
+    text.parse().map_err(|_| format!("{text:?} is no reason of a provider"))
+}
+
 fn stream_change(text: &str) -> Result<StreamChange, String> {
     let (after, streams) = text.split_once('=').ok_or("AGE=STREAMS, for example 2s=1")?;
     let streams = streams.parse().map_err(|_| format!("{streams:?} is no number of streams"))?;
@@ -320,6 +357,18 @@ impl Sim {
             reason: self.goaway_reason,
         };
         faults.credentials_expire_after = self.credentials_expire_after;
+        faults.storm = Storm {
+            from_request: self.storm_from,
+            lasts: self.storm_lasts,
+            connection: self.connection_fault,
+            hits: self.hits,
+            at_request: self.hit_at,
+            pause: self.hit_pause,
+            answers: self.storm_answers,
+            refuses: self.refuse_connections,
+            certificate: self.certificate,
+            expires_credentials: self.expire_credentials,
+        };
         if let Some(path) = &self.listed {
             faults.listed = listed(path)?;
         }
@@ -396,7 +445,9 @@ mod tests {
              --dead-seed 6 --unregistered-within 1s --shares INTERNAL=0.1 --retry-after 1s --refused 0.1 \
              --dropped-before 0.1 --dropped-after 0.1 --silent 0.1 --drop-before-every 7 --drop-after-every 8 \
              --quota 9 --quota-window 1s --goaway-every 10 --goaway-after 1s --goaway-after-rejections 11 \
-             --goaway-reason bye --credentials-expire-after 1s --miscount -1 --exit-when-stdin-closes --listed";
+             --goaway-reason bye --credentials-expire-after 1s --miscount -1 --storm-from 1 \
+             --storm-lasts 1s --connection-fault reset --hits one --hit-at 2 --hit-pause 1s --storm-answers INTERNAL \
+             --refuse-connections --certificate expired --expire-credentials --exit-when-stdin-closes --listed";
         let told = config(&format!("sim fcm {checks} {flags} {}", listed.display()));
         let usual = config("sim fcm");
         assert_eq!(usual, serde_json::to_value(Config::fcm()).unwrap());

@@ -190,6 +190,7 @@ fn add_connections(all: &mut Connections, counts: &Counts) {
     all.open += counts.connections_opened - counts.connections_closed;
     all.peak += counts.connections_peak;
     all.refused += counts.connections_refused;
+    all.hit += counts.connections_hit;
     all.goaways += counts.goaways;
     all.violations += counts.violations;
     all.handshakes_failed += counts.handshakes_failed;

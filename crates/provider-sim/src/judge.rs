@@ -9,6 +9,7 @@ use model::{Platform, Reason};
 
 use crate::config::{Config, Faults, ListedFault, Manner, Quota};
 use crate::fingerprint::{Fingerprint, is_dead, threshold};
+use crate::weather::Weather;
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +143,7 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub(crate) struct Judge {
     shared: Arc<Shared>,
+    pub(crate) weather: Weather,
     drop_before_every: Option<u64>,
     drop_after_every: Option<u64>,
     quota: Option<Quota>,
@@ -167,6 +169,7 @@ impl Judge {
         };
         Self {
             shared: Arc::new(shared),
+            weather: Weather::new(&config.faults.storm, config.seed),
             drop_before_every: *drop_before_every,
             drop_after_every: *drop_after_every,
             quota: quota.clone(),
@@ -260,12 +263,14 @@ impl Judge {
 
     /// Whether credentials have to be looked at.
     pub(crate) fn watches_credentials(&self) -> bool {
-        self.expire_at_us.is_some()
+        self.expire_at_us.is_some() || self.weather.storm().expires_credentials
     }
 
     /// Whether this credential (its hash) has expired at `now_us`.
     pub(crate) fn is_expired(&self, credential: u64, now_us: u64) -> bool {
-        let Some(expire_at_us) = self.expire_at_us else { return false };
+        let Some(expire_at_us) = self.expire_at_us.or_else(|| self.weather.expires_us()) else {
+            return false;
+        };
         let mut known = lock(&self.shared.credentials);
         if now_us < expire_at_us {
             known.insert(credential);

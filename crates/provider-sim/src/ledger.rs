@@ -54,6 +54,7 @@ pub(crate) struct Counts {
     pub(crate) connections_refused: u64,
     pub(crate) connections_closed: u64,
     pub(crate) connections_peak: u64,
+    pub(crate) connections_hit: u64,
     pub(crate) goaways: u64,
     pub(crate) violations: u64,
     pub(crate) handshakes_failed: u64,

@@ -22,6 +22,7 @@ mod runner;
 mod simulator;
 mod tls;
 mod validating;
+mod weather;
 mod wheel;
 
 pub use config::Config;

@@ -59,6 +59,9 @@ pub struct Connections {
     pub peak: u64,
     /// Closed because there were too many.
     pub refused: u64,
+    /// Hit by the storm.
+    #[serde(default)]
+    pub hit: u64,
     /// GOAWAY frames sent by configuration or for too many streams.
     pub goaways: u64,
     /// Connections that ended because the client broke the protocol.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, channel};
@@ -18,15 +18,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::control;
 use crate::desk::Desk;
-use crate::driver::{Acceptor, Ask, Bell, Driver, Mailbox};
+use crate::driver::{Acceptor, Ask, Bell, Certificates, Driver, Mailbox, listen};
 use crate::error::Error;
 use crate::judge::Judge;
 use crate::report::{KeyCount, Report, Stats};
 use crate::tls::Authority;
 use crate::validating::{Checker, Thread};
-
-/// How many connections may wait to be accepted: a full burst's worth.
-const BACKLOG: i32 = 4_096;
 
 /// What a simulator tells whoever started it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +69,8 @@ pub fn start(config: Config) -> Result<Simulator, Error> {
 
 pub(crate) fn start_with(config: Config, stop: Sender<()>) -> Result<Simulator, Error> {
     config.check()?;
-    let authority = Authority::new(&config.names, config.provider.name())?;
+    let in_storm = config.faults.storm.certificate;
+    let authority = Authority::new(&config.names, config.provider.name(), in_storm)?;
     if let Some(path) = &config.ca_out {
         write_whole(path, authority.certificate_pem.as_bytes())?;
     }
@@ -123,12 +121,11 @@ fn drivers(config: &Arc<Config>, clock: Clock, authority: &Authority) -> Result<
     let open = Arc::new(AtomicUsize::new(0));
     let make = |thread| {
         let desk = Desk::new(Arc::clone(config), judge.clone(), clock.start_unix(), thread);
-        Driver::new(desk, clock, Arc::clone(&authority.server), Arc::clone(&open))
+        Driver::new(desk, clock, Certificates::of(authority), Arc::clone(&open))
     };
     let (mut drivers, mailboxes): (Vec<_>, Vec<_>) =
         (0..config.threads).map(make).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-    let listener = listen(config.listen)?;
-    let acceptor = Acceptor::new(mio::net::TcpListener::from_std(listener), mailboxes[1..].to_vec());
+    let acceptor = Acceptor::new(listen(config.listen)?, mailboxes[1..].to_vec())?;
     let address = drivers[0].accept_from(acceptor)?;
     let runs = drivers.into_iter().map(|driver| -> Run { Box::new(|| driver.run()) }).collect();
     Ok(Serving { runs, mailboxes, address })
@@ -161,18 +158,6 @@ fn validating(
         runs.push(Box::new(|| thread.run()));
     }
     Ok(Serving { runs, mailboxes, address })
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let doing = || Error::io(format!("listen on {address}"));
-    let socket =
-        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(doing())?;
-    socket.set_reuse_address(true).map_err(doing())?;
-    socket.set_nonblocking(true).map_err(doing())?;
-    socket.bind(&address.into()).map_err(doing())?;
-    socket.listen(BACKLOG).map_err(doing())?;
-    Ok(socket.into())
 }
 
 fn spawn(number: usize, run: Run) -> Result<JoinHandle<Result<(), Error>>, Error> {

@@ -20,6 +20,7 @@ use burst_h2::driver::{Driver, DriverConfig};
 use model::runtime::Runtime;
 
 pub use ends::Alarm;
+pub(crate) use keeper::describe;
 pub use keeper::{Resolver, SystemResolver};
 
 use crate::error::Error;

@@ -14,6 +14,7 @@ mod pool;
 mod secret;
 mod target;
 mod token;
+mod trouble;
 mod verdict;
 mod work;
 
@@ -28,5 +29,6 @@ pub use pool::{Pool, PoolConfig, PoolId, PoolStatus};
 pub use secret::Secret;
 pub use target::{Credential, Endpoint, Target, Trust};
 pub use token::{NoShelf, Renewal, Token, TokenShelf, TokenSource};
+pub use trouble::Trouble;
 pub use verdict::{Effect, Fault, KeyState, Verdict};
 pub use work::{DeadKey, Key, KeyBuf, Keys, LaunchStop, NO_ANSWER, ShardDone, ShardWork, WhyOpen};

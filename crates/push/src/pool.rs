@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use message::{ApnsMessage, FcmMessage};
@@ -17,6 +17,7 @@ use crate::group_message::{Body, GroupMessage, Message};
 use crate::installation::{Reach, Side};
 use crate::target::{Endpoint, Target};
 use crate::token::{Renewal, TokenCell, TokenShelf};
+use crate::trouble::{Trouble, Troubles};
 use crate::{apns, fcm};
 
 /// A pool of an engine.
@@ -145,6 +146,8 @@ pub struct PoolStatus {
     pub paused_until: Option<Monotonic>,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
+    /// Everything that went wrong since the pool was opened.
+    pub troubles: Vec<Trouble>,
 }
 
 /// The two kinds of connections of a pool.
@@ -231,7 +234,7 @@ pub(crate) struct PoolState {
     pub(crate) connection_wanted: Notify,
     /// A token is wanted.
     pub(crate) token_wanted: Notify,
-    last_error: Mutex<Option<String>>,
+    troubles: Mutex<Troubles>,
 }
 
 impl PoolState {
@@ -274,7 +277,7 @@ impl PoolState {
             canaries: Mutex::new(canaries),
             connection_wanted: Notify::new(),
             token_wanted: Notify::new(),
-            last_error: Mutex::new(None),
+            troubles: Mutex::default(),
         }
     }
 
@@ -289,7 +292,11 @@ impl PoolState {
     }
 
     pub(crate) fn note_error(&self, error: impl ToString) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        self.lock_troubles().add(error.to_string());
+    }
+
+    fn lock_troubles(&self) -> MutexGuard<'_, Troubles> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A canary that may be asked at `now`, and its number. Who gets it has asked.
@@ -329,6 +336,10 @@ impl PoolState {
         let load =
             |counter: fn(&Share) -> &AtomicU32| self.sum(|share| counter(share).load(Ordering::Relaxed));
         let paused_until = self.paused_until.load(Ordering::Relaxed);
+        let (last_error, troubles) = {
+            let troubles = self.lock_troubles();
+            (troubles.last(), troubles.all())
+        };
         PoolStatus {
             id: self.id,
             side: self.side,
@@ -347,7 +358,8 @@ impl PoolState {
             devices: self.devices.load(Ordering::Relaxed),
             has_token: self.tokens.is_usable(),
             paused_until: (paused_until > 0).then_some(Monotonic(paused_until)),
-            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_error,
+            troubles,
         }
     }
 }
@@ -376,6 +388,11 @@ impl<S: Side> Pool<S> {
     /// How it stands.
     pub fn status(&self) -> PoolStatus {
         self.state.status()
+    }
+
+    /// What went wrong since it was opened.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.state.lock_troubles().all()
     }
 
     /// How many more devices it takes now.

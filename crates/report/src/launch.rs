@@ -14,6 +14,7 @@ use crate::curve::Curve;
 use crate::latencies::{Latencies, Quantiles};
 use crate::record::{self, ShardRecord};
 use crate::tally::{Counts, Tally};
+use crate::trouble::{self, Trouble};
 
 /// Everything a report says about a launch. Times are microseconds since the press, except where they have a date.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +71,9 @@ pub struct LaunchReport {
     pub clock_error_us: u64,
     /// What the records themselves got wrong.
     pub findings: Findings,
+    /// What went wrong on the way to the providers, see [`LaunchReport::with_troubles`].
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
 }
 
 /// One provider's part.
@@ -144,6 +148,12 @@ impl LaunchReport {
     pub fn with_state(self, control: &Control, finish: Option<&Finish>) -> Self {
         let state = Some(LaunchState::of(control, finish));
         Self { state, aborted: control.aborted.clone(), ..self }
+    }
+
+    /// Adds what the workers met on the way, which no record tells.
+    #[must_use]
+    pub fn with_troubles(self, troubles: impl IntoIterator<Item = Trouble>) -> Self {
+        Self { troubles: trouble::merge(troubles), ..self }
     }
 
     /// Whether every device of the wave is in exactly one class.
@@ -360,6 +370,7 @@ impl Sum {
             last_answer_us: self.last_answer_us,
             clock_error_us: self.clock_error_us,
             findings: self.findings,
+            troubles: Vec::new(),
         }
     }
 }

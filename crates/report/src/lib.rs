@@ -13,6 +13,7 @@ pub mod record;
 pub mod stages;
 pub mod tally;
 pub mod text;
+pub mod trouble;
 
 mod codec;
 
@@ -27,3 +28,4 @@ pub use progress::Progress;
 pub use record::{Part, ShardRecord};
 pub use stages::{Stage, Stages};
 pub use tally::{Counts, Tally};
+pub use trouble::Trouble;

@@ -15,6 +15,10 @@ const BAR_CHARS_MAX: u64 = 50;
 const CURVE_LINES_MAX: usize = 40;
 /// Reasons shown; the others are counted together.
 const REASONS_MAX: usize = 12;
+/// Troubles shown, the most frequent first.
+const TROUBLES_MAX: usize = 12;
+/// Characters of a trouble shown.
+const TROUBLE_CHARS_MAX: usize = 80;
 
 /// Renders `report`. Lines are under 110 characters and plain ASCII, except for names that people gave.
 pub fn render(report: &LaunchReport) -> String {
@@ -30,6 +34,7 @@ fn write_report(out: &mut String, report: &LaunchReport) -> std::fmt::Result {
     write_classes(out, report)?;
     write_parts(out, report)?;
     write_reasons(out, report)?;
+    write_troubles(out, report)?;
     if let Some(late) = &report.late {
         write_late(out, late)?;
     }
@@ -46,12 +51,9 @@ fn write_head(out: &mut String, report: &LaunchReport) -> std::fmt::Result {
     writeln!(out, "{}, wave {}{purpose}", report.campaign_name, report.wave)?;
     writeln!(out, "{} pressed Go at {}.", report.pressed_by, report.pressed_at)?;
     if let Some(stop) = &report.aborted {
-        writeln!(
-            out,
-            "{} aborted it {} after the press.",
-            stop.by,
-            seconds(stop.at.since(report.pressed_at).as_micros() as u64)
-        )?;
+        let after = seconds(stop.at.since(report.pressed_at).as_micros() as u64);
+        let why = if stop.why.is_empty() { String::new() } else { format!(": {}", stop.why) };
+        writeln!(out, "{} aborted it {after} after the press{why}.", stop.by)?;
     }
     if let Some(state) = report.state {
         writeln!(out, "{}", state_text(state))?;
@@ -182,6 +184,22 @@ fn write_reasons(out: &mut String, report: &LaunchReport) -> std::fmt::Result {
     Ok(())
 }
 
+fn write_troubles(out: &mut String, report: &LaunchReport) -> std::fmt::Result {
+    if report.troubles.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nWhat went wrong on the way")?;
+    for trouble in report.troubles.iter().take(TROUBLES_MAX) {
+        let what: String = trouble.what.chars().take(TROUBLE_CHARS_MAX).collect();
+        writeln!(out, "{:>13}  {}: {what}", thousands(trouble.count), trouble.platform)?;
+    }
+    let more = report.troubles.len().saturating_sub(TROUBLES_MAX);
+    if more > 0 {
+        writeln!(out, "{:>13}  other things", thousands(more as u64))?;
+    }
+    Ok(())
+}
+
 /// What a reason means to somebody who does not know the provider.
 const fn meaning(reason: Reason) -> &'static str {
     match reason {
@@ -197,6 +215,14 @@ const fn meaning(reason: Reason) -> &'static str {
         | Reason::Shutdown => " (the provider was busy)",
         Reason::TimedOut | Reason::ConnectionLost | Reason::StreamReset => " (it may have arrived)",
         Reason::WorkerLost => " (a machine was lost; it may have arrived)",
+        Reason::NoConnection => " (no connection to the provider, see below)",
+        Reason::StreamRefused => " (the provider refused it unread, again and again)",
+        Reason::LaunchStopped => " (the same fault would have met every device)",
+        Reason::ExpiredProviderToken
+        | Reason::InvalidProviderToken
+        | Reason::Unauthenticated
+        | Reason::PermissionDenied => " (the provider does not take our credentials)",
+        Reason::AnswerNotUnderstood => " (it may have arrived)",
         _ => "",
     }
 }

@@ -10,7 +10,7 @@ use backend::rows::shard::ShardName;
 use model::queued::ShardMessage;
 use model::{Launch, LaunchId, Manifest, Monotonic, Platform, Timestamp};
 use push::{GroupMessage, LaunchGate, Pool, Side};
-use report::{Progress, Stage, Stages};
+use report::{Progress, Stage, Stages, Trouble};
 
 use crate::Worker;
 use crate::error::{Error, Result};
@@ -40,6 +40,8 @@ pub(crate) struct Active<S> {
 pub(crate) struct Lane<S> {
     pub(crate) gate: LaunchGate<S>,
     pub(crate) pool: Pool<S>,
+    /// What had gone wrong in the pool before the launch came here.
+    troubles_before: Vec<push::Trouble>,
     permit: Mutex<Read>,
 }
 
@@ -59,6 +61,8 @@ pub(crate) struct Counted {
     pub(crate) is_dirty: bool,
     /// When a shard last changed here.
     pub(crate) changed_at: Monotonic,
+    /// What was last written of what went wrong on the way.
+    pub(crate) troubles: Vec<Trouble>,
 }
 
 struct Cached<S> {
@@ -95,6 +99,23 @@ impl<S: Side> Active<S> {
     /// Microseconds from the press to a moment on the monotonic clock.
     pub(crate) fn us(&self, at: Monotonic) -> u64 {
         at.since(self.pressed).as_micros() as u64
+    }
+
+    /// What went wrong on the way to the providers since the launch came here, if that was not written yet.
+    pub(crate) fn news_of_troubles(&self) -> Option<Vec<Trouble>> {
+        let troubles: Vec<Trouble> = self
+            .lanes
+            .iter()
+            .flat_map(|((platform, app), lane)| {
+                let new = lane.troubles().into_iter();
+                new.map(|(what, count)| Trouble { platform: *platform, app: app.clone(), what, count })
+            })
+            .collect();
+        let mut counted = self.counted();
+        (counted.troubles != troubles).then(|| {
+            counted.troubles.clone_from(&troubles);
+            troubles
+        })
     }
 
     pub(crate) fn add_dead(&self, dead: impl IntoIterator<Item = Dead>) {
@@ -158,6 +179,17 @@ impl<S: Side> Lane<S> {
         if is_final || now < read.until { read } else { Read { permit: Permit::Unknown, ..read } }
     }
 
+    /// What went wrong in the pool since the launch came here.
+    fn troubles(&self) -> Vec<(String, u64)> {
+        let before = |what: &str| {
+            let known = self.troubles_before.iter().find(|known| known.what == what);
+            known.map_or(0, |known| known.count)
+        };
+        let all = self.pool.troubles().into_iter();
+        let since = all.map(|trouble| (trouble.count - before(&trouble.what), trouble.what));
+        since.filter(|(count, _)| *count > 0).map(|(count, what)| (what, count)).collect()
+    }
+
     /// Takes in what the rows say. An abort stays.
     pub(crate) fn set(&self, read: Read) {
         let mut known = lock(&self.permit);
@@ -215,7 +247,8 @@ impl<S: Side> Worker<S> {
         let gate = || LaunchGate::new(at + launch.not_after.since(now));
         let unread = Read { permit: Permit::Unknown, has_quota: false, until: Monotonic(0) };
         let lane = |(key, pool): (&(Platform, String), &Pool<S>)| {
-            let lane = Lane { gate: gate(), pool: pool.clone(), permit: Mutex::new(unread) };
+            let (pool, permit) = (pool.clone(), Mutex::new(unread));
+            let lane = Lane { gate: gate(), troubles_before: pool.troubles(), pool, permit };
             (key.clone(), lane)
         };
         let used = |key: &(Platform, String)| {
@@ -227,6 +260,7 @@ impl<S: Side> Worker<S> {
             stages: Stages::default(),
             is_dirty: false,
             changed_at: at,
+            troubles: Vec::new(),
         };
         Active {
             pressed: at - now.since(launch.pressed_at),

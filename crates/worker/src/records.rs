@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use backend::Queue;
+use backend::rows::launch;
 use backend::rows::shard::{self, ShardRow, StoredShard};
 use backend::store::{Expect, Written};
+use backend::{Queue, Write};
 use push::Side;
 use report::Stage;
 use tokio::sync::mpsc;
@@ -83,7 +84,9 @@ impl<S: Side> Worker<S> {
             let (writing, rows) = self.writes(pending).await;
             let writes = writing.iter().zip(&rows);
             let writes = writes.map(|(one, (row, expect))| shard::put(&one.finished.held.name, row, *expect));
-            match self.backend.store.write(writes.collect()).await {
+            // Behind the records, and in the same call: a report that has them says what went wrong, too.
+            let writes = writes.chain(self.troubles(&writing)).collect();
+            match self.backend.store.write(writes).await {
                 Ok(written) => {
                     pending = self.sort_out(writing, rows, written).await;
                     was_failing = false;
@@ -93,6 +96,7 @@ impl<S: Side> Worker<S> {
                         warn!(error = &failure as &dyn std::error::Error, "records are not written yet");
                     }
                     was_failing = true;
+                    writing.iter().for_each(|one| one.finished.held.active.counted().troubles.clear());
                     pending = self.read_again(writing).await;
                     if !self.rest(self.config.retry_every, end).await {
                         return;
@@ -100,6 +104,18 @@ impl<S: Side> Worker<S> {
                 }
             }
         }
+    }
+
+    /// What went wrong on the way since it was last written, by launch.
+    fn troubles(&self, writing: &[Recording<S>]) -> Vec<Write> {
+        let mut actives: Vec<&Arc<Active<S>>> = writing.iter().map(|one| &one.finished.held.active).collect();
+        actives.sort_unstable_by_key(|active| active.id());
+        actives.dedup_by_key(|active| active.id());
+        let news = |active: &Arc<Active<S>>| {
+            let troubles = active.news_of_troubles()?;
+            Some(launch::put_troubles(active.id(), &self.config.name, &troubles))
+        };
+        actives.into_iter().filter_map(news).collect()
     }
 
     /// The rows to write; what needs none is let go.

@@ -1,6 +1,7 @@
 //! What a person would otherwise have to remember: `cargo xtask <verb>`.
 
 mod arrows;
+mod faults;
 mod fuzz;
 mod install;
 mod peers;
@@ -42,6 +43,10 @@ enum Verb {
         /// One target only.
         target: Option<String>,
     },
+    /// Every fault that a provider's simulator knows, against the whole program, as a table. Fails when a row fails.
+    ///
+    /// Example: cargo xtask faults --only certificate --provider apns
+    Faults(faults::Faults),
     /// Who may use whom, as a table.
     ///
     /// Example: cargo xtask arrows
@@ -86,6 +91,7 @@ fn main() -> Result<()> {
             steps.print();
             result
         }
+        Verb::Faults(faults) => faults.run(),
         Verb::Arrows => {
             print!("{}", arrows::table());
             Ok(())

@@ -59,7 +59,8 @@ pub(crate) async fn of(api: &Api, standing: &Standing) -> Result<LaunchReport> {
             }));
         }
     }
-    let report = LaunchReport::new(launch, &plan, &manifest, records);
+    let troubles = rows::launch::troubles(&*api.backend.store, launch.id).await?;
+    let report = LaunchReport::new(launch, &plan, &manifest, records).with_troubles(troubles);
     Ok(report.with_state(&standing.control, standing.finish.as_ref()))
 }
 

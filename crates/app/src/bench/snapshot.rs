@@ -67,8 +67,8 @@ impl SnapshotBench {
     }
 
     fn measure(&self, folder: &std::path::Path) -> Result<Figures> {
-        let population =
-            Population { seed: self.seed, devices: self.devices, registered_at: Timestamp::from_secs(1) };
+        let registered_at = Timestamp::from_secs(1);
+        let population = Population { seed: self.seed, devices: self.devices, registered_at, only: None };
         let mut characters = 0;
         let generate =
             timed(|| characters = population.devices().map(|device| device.key.len()).sum::<usize>()).0;

@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use model::Timestamp;
 
-    const PEOPLE: Population = Population { seed: 1, devices: 4, registered_at: Timestamp(0) };
+    const PEOPLE: Population = Population { seed: 1, devices: 4, registered_at: Timestamp(0), only: None };
 
     fn accounts(outcome: &str, resent: bool, received: u16, accepted: u16) -> Comparison {
         let mut records = Records::new(PEOPLE).unwrap();

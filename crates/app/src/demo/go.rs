@@ -45,6 +45,8 @@ pub(crate) struct Press {
 pub(crate) struct Gone {
     pub(crate) launch: LaunchId,
     pub(crate) presses: Vec<Press>,
+    /// From the press to the news that the launch is over.
+    pub(crate) over_after: Duration,
 }
 
 /// Those who press, and what they press.
@@ -72,7 +74,11 @@ impl Marketers {
             self.clock.sleep(PRESS_AGAIN_AFTER).await;
             self.press(&self.bob, "bob", &bob_read).await
         };
-        let (again, watched) = tokio::join!(again, self.watch(launch));
+        let watching = async {
+            let watched = self.watch(launch).await;
+            (watched, self.clock.monotonic().since(pressed_at))
+        };
+        let (again, (watched, over_after)) = tokio::join!(again, watching);
         presses.push(again?);
         watched?;
         // Whoever was to be killed later has nothing left to be killed in.
@@ -84,7 +90,7 @@ impl Marketers {
             dying.shutdown().await;
         }
         presses.push(self.press(&self.bob, "bob", &bob_read).await?);
-        Ok(Gone { launch, presses })
+        Ok(Gone { launch, presses, over_after })
     }
 
     async fn press(&self, who: &Client, by: &'static str, read: &str) -> Result<Press> {

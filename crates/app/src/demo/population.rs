@@ -37,9 +37,20 @@ pub(crate) struct Population {
     pub(crate) seed: u64,
     pub(crate) devices: u64,
     pub(crate) registered_at: Timestamp,
+    /// The provider of all devices; half of them are iPhones when `None`.
+    pub(crate) only: Option<Platform>,
 }
 
 impl Population {
+    /// How many of them are this provider's.
+    pub(crate) fn of(self, platform: Platform) -> u64 {
+        match (self.only, platform) {
+            (Some(only), _) => self.devices * u64::from(only == platform),
+            (None, Platform::Apns) => self.devices.div_ceil(2),
+            (None, Platform::Fcm) => self.devices / 2,
+        }
+    }
+
     /// Every device, by user.
     pub(crate) fn devices(self) -> impl Iterator<Item = Device> {
         let mut user = 0;
@@ -56,7 +67,8 @@ impl Population {
 
     fn device(self, number: u64, user: u64) -> Device {
         let (market, _, languages) = market_of_user(self.seed, user);
-        let platform = if number.is_multiple_of(2) { Platform::Apns } else { Platform::Fcm };
+        let in_turn = if number.is_multiple_of(2) { Platform::Apns } else { Platform::Fcm };
+        let platform = self.only.unwrap_or(in_turn);
         let mut random = Bits::new(self.seed, number);
         let (app, key) = match platform {
             Platform::Apns => (TOPIC, apns_key(&mut random)),
@@ -177,7 +189,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn population(devices: u64) -> Population {
-        Population { seed: 42, devices, registered_at: Timestamp::from_secs(1) }
+        Population { seed: 42, devices, registered_at: Timestamp::from_secs(1), only: None }
     }
 
     #[test]
@@ -202,6 +214,16 @@ mod tests {
         assert!(listed.len() > distinct.len());
         assert!(distinct.iter().any(|user| user.starts_with("nobody-")));
         assert_eq!(distinct.iter().filter(|user| user.starts_with("user-")).count(), owners.len());
+    }
+
+    #[test]
+    fn devices_of_one_provider_are_all_of_it() {
+        for only in Platform::ALL {
+            let people = Population { only: Some(only), ..population(1_001) };
+            assert!(people.devices().all(|device| device.platform == only));
+            assert_eq!(Platform::ALL.map(|platform| people.of(platform)).iter().sum::<u64>(), 1_001);
+        }
+        assert_eq!(Platform::ALL.map(|platform| population(1_001).of(platform)), [501, 500]);
     }
 
     #[test]

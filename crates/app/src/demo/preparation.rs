@@ -20,8 +20,6 @@ use super::progress::Progress;
 
 /// How often something that takes its time is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// What has not got any further for this long is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(120);
 /// The demo's wave.
 pub(crate) const WAVE: &str = "everybody";
 
@@ -37,6 +35,7 @@ const TEXTS: [(&str, &str, &str); 6] = [
 
 /// A campaign that is ready to go.
 pub(crate) struct Prepared {
+    pub(crate) population: Population,
     /// `/v1/campaigns/...`.
     pub(crate) campaign: String,
     pub(crate) import: Duration,
@@ -49,6 +48,8 @@ pub(crate) struct Engineer {
     pub(crate) client: Client,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) population: Population,
+    /// What has not got any further for this long is stuck.
+    pub(crate) patience: Duration,
 }
 
 impl Engineer {
@@ -61,7 +62,7 @@ impl Engineer {
         self.client.call(Method::PUT, &format!("/v1/projects/fcm/{PROJECT}"), Some(&quota)).await?;
         let campaign = self.campaign(&audience, late_retries_max).await?;
         let ready = self.make_ready(&campaign).await?;
-        Ok(Prepared { campaign, import, resolve, ready })
+        Ok(Prepared { population: self.population, campaign, import, resolve, ready })
     }
 
     async fn import(&self) -> Result<Duration> {
@@ -80,7 +81,7 @@ impl Engineer {
             })
             .await?;
         let path = format!("/v1/imports/{}", text(&import, "id")?);
-        let mut watch = Watch::new(&self.clock);
+        let mut watch = self.watch();
         loop {
             let import: Value = self.client.get(&path).await?;
             match text(&import, "state")? {
@@ -107,7 +108,7 @@ impl Engineer {
         self.client
             .upload(Method::PUT, &upload, "text/csv", move |parts| write_users(population, parts))
             .await?;
-        let mut watch = Watch::new(&self.clock);
+        let mut watch = self.watch();
         let audience = loop {
             let audience: Audience = self.client.get(&path).await?;
             match &audience.state {
@@ -157,7 +158,7 @@ impl Engineer {
         let mut progress = Progress::new(&self.clock, "prepare");
         self.client.call(Method::PUT, &format!("{campaign}/prepare"), None).await?;
         let readiness = format!("{campaign}/waves/{WAVE}/readiness");
-        let mut watch = Watch::new(&self.clock);
+        let mut watch = self.watch();
         loop {
             let judged: Value = self.client.get(&readiness).await?;
             let (warm, wanted) = self.connections().await?;
@@ -166,8 +167,9 @@ impl Engineer {
                     progress.done(&format!("every interlock holds, {} connections warm", thousands(warm)))
                 );
             }
-            progress.note(&format!("{warm} of {wanted} connections warm; {}", what_is_missing(&judged)));
-            watch.look(warm, &judged).await?;
+            let missing = what_is_missing(&judged);
+            progress.note(&format!("{warm} of {wanted} connections warm; {missing}"));
+            watch.look(warm, &missing).await?;
         }
     }
 
@@ -176,6 +178,11 @@ impl Engineer {
         let workers: Vec<Worker> = self.client.get("/v1/workers").await?;
         let pools = || workers.iter().flat_map(|worker| &worker.pools);
         Ok((pools().map(|pool| pool.warm).sum(), pools().map(|pool| pool.connections).sum()))
+    }
+
+    fn watch(&self) -> Watch {
+        let (clock, since) = (Arc::clone(&self.clock), self.clock.monotonic());
+        Watch { clock, last: 0, since, patience: self.patience }
     }
 
     /// Waits for `work`, showing how far it is.
@@ -195,21 +202,18 @@ struct Watch {
     clock: Arc<dyn Clock>,
     last: u64,
     since: model::Monotonic,
+    patience: Duration,
 }
 
 impl Watch {
-    fn new(clock: &Arc<dyn Clock>) -> Self {
-        Self { clock: Arc::clone(clock), last: 0, since: clock.monotonic() }
-    }
-
     /// Waits a moment, unless `progress` has not changed for too long.
     async fn look(&mut self, progress: u64, state: &impl std::fmt::Debug) -> Result<()> {
         let now = self.clock.monotonic();
         if progress != self.last {
             (self.last, self.since) = (progress, now);
         }
-        if now.since(self.since) > STUCK_AFTER {
-            bail!("nothing has happened for {} s: {state:?}", STUCK_AFTER.as_secs());
+        if now.since(self.since) > self.patience {
+            bail!("nothing has happened for {} s: {state:?}", self.patience.as_secs());
         }
         self.clock.sleep(LOOK_EVERY).await;
         Ok(())

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use model::Timestamp;
 use model::runtime::Clock;
+use model::{Platform, Timestamp};
 use provider_sim::config::Mode;
 use report::text::thousands;
 use tempfile::TempDir;
@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::roles::Stop;
 use crate::runtime::SystemClock;
 use crate::simulators::{Simulator, Simulators};
-use crate::telemetry;
+use crate::{machine, telemetry};
 
 /// Late retries when they are waited for.
 const LATE_RETRIES: u8 = 2;
@@ -79,22 +79,25 @@ async fn show(demo: Demo, mut config: Config) -> Result<bool> {
     let home = Home::new(demo.folder.as_ref())?;
     let day = clock.now().as_secs() / 86_400 * 86_400;
     let registered_at = Timestamp::from_secs(day) - REGISTERED_BEFORE;
-    let population = Population { seed: demo.seed, devices: demo.devices, registered_at };
+    let population = demo.population(registered_at);
     let [apns, fcm] = demo.connections();
     eprintln!(
-        "Fanfare demo: {} devices, half of them iPhones; nothing reaches a phone.\n",
-        thousands(demo.devices)
+        "Fanfare demo: {} devices, {} of them iPhones; nothing reaches a phone.\n",
+        thousands(demo.devices),
+        thousands(population.of(Platform::Apns))
     );
 
-    let simulators = Simulators::start(&demo.apns_flags(), &demo.fcm_flags())?;
+    let simulators = Simulators::start(&demo.apns_flags(population), &demo.fcm_flags(population))?;
     simulators.configure(&mut config, &home.path)?;
     demo.configure(&mut config, &home.path, [apns, fcm]);
+    demo.trials.configure(&mut config);
     let (shown, address) = Shown::start(config.clone().checked()?, &home.path, !demo.kill.is_empty()).await?;
     let client = Client::new(&format!("http://{address}"), "eve", Arc::clone(&clock))?;
 
     let late_retries_max = if demo.late_retries { LATE_RETRIES } else { 0 };
-    let engineer = Engineer { client: client.clone(), clock: Arc::clone(&clock), population };
-    let prepared = engineer.prepare(Some(demo.quota()), late_retries_max).await?;
+    let patience = demo.trials.patience;
+    let engineer = Engineer { client: client.clone(), clock: Arc::clone(&clock), population, patience };
+    let prepared = engineer.prepare(Some(demo.quota(population)), late_retries_max).await?;
 
     let (sims_before, cpu_before) = (cpu_of(&simulators)?, shown.cpu_us());
     let marketers = Marketers {
@@ -103,7 +106,9 @@ async fn show(demo: Demo, mut config: Config) -> Result<bool> {
         clock: Arc::clone(&clock),
         campaign: prepared.campaign.clone(),
     };
+    machine::forget_peak();
     let gone = marketers.go(&demo.kill, shown.processes()).await?;
+    let process_peak_bytes = machine::peak_bytes();
     let cpu_us = cpu_before.zip(shown.cpu_us()).map(|(before, after)| after - before);
     let sims_after = cpu_of(&simulators)?;
     let workers: Vec<Worker> = client.get("/v1/workers").await?;
@@ -117,7 +122,9 @@ async fn show(demo: Demo, mut config: Config) -> Result<bool> {
         ],
         map_resident_bytes: most(&|worker| worker.snapshot_bytes),
         process_resident_bytes: most(&|worker| worker.resident_bytes),
+        process_peak_bytes,
         stages: client.get(&path).await?,
+        sim_connections: [connections_of(&simulators.apns)?, connections_of(&simulators.fcm)?],
     };
 
     let has_late_retries = demo.late_retries;
@@ -157,34 +164,47 @@ fn cpu_of(simulators: &Simulators) -> Result<[u64; 2]> {
     Ok([cpu_us(&simulators.apns)?, cpu_us(&simulators.fcm)?])
 }
 
+/// What happened to the connections of a simulator so far.
+fn connections_of(simulator: &Simulator) -> Result<provider_sim::Connections> {
+    Ok(simulator.control()?.stats()?.connections)
+}
+
 impl Demo {
-    /// Messages per minute that the FCM simulator grants.
-    fn quota(&self) -> u64 {
-        self.fcm_quota.unwrap_or(self.devices / 2 + self.devices / 20 + QUOTA_MARGIN)
+    fn population(&self, registered_at: Timestamp) -> Population {
+        let only = self.trials.platform();
+        Population { seed: self.seed, devices: self.devices, registered_at, only }
     }
 
-    fn apns_flags(&self) -> Vec<String> {
+    /// Messages per minute that the FCM simulator grants.
+    fn quota(&self, population: Population) -> u64 {
+        let devices = population.of(Platform::Fcm);
+        self.fcm_quota.unwrap_or(devices + devices / 10 + QUOTA_MARGIN)
+    }
+
+    fn apns_flags(&self, population: Population) -> Vec<String> {
         let errors = ("ServiceUnavailable", self.apns_latency);
-        let mut flags = self.flags(errors);
+        let mut flags = self.flags(errors, population.of(Platform::Apns));
         flags.extend(["--streams", "1000", "--one-stream-until-valid", "true"].map(str::to_owned));
         // Negative numbers are falsified accounts too, hence the form with `=`.
         flags.push(format!("--miscount={}", self.sim_miscount));
+        flags.extend(self.trials.flags(Platform::Apns));
         flags
     }
 
-    fn fcm_flags(&self) -> Vec<String> {
-        let mut flags = self.flags(("UNAVAILABLE", self.fcm_latency));
+    fn fcm_flags(&self, population: Population) -> Vec<String> {
+        let mut flags = self.flags(("UNAVAILABLE", self.fcm_latency), population.of(Platform::Fcm));
         flags.extend([
             "--streams".to_owned(),
             "100".to_owned(),
             "--quota".to_owned(),
-            self.quota().to_string(),
+            self.quota(population).to_string(),
         ]);
+        flags.extend(self.trials.flags(Platform::Fcm));
         flags
     }
 
     /// What both simulators are told: who is dead, how many requests find a provider that is busy, and when answers come.
-    fn flags(&self, (busy, latency): (&str, Duration)) -> Vec<String> {
+    fn flags(&self, (busy, latency): (&str, Duration), devices: u64) -> Vec<String> {
         let mode = match self.sim_mode {
             Mode::Fast => "fast",
             Mode::Validating => "validating",
@@ -196,7 +216,7 @@ impl Demo {
             ("--dead", self.dead.to_string()),
             ("--shares", format!("{busy}={}", self.errors)),
             ("--latency", format!("{}us", latency.as_micros())),
-            ("--expect", (self.devices / 2 + self.devices / 20 + 1_000).to_string()),
+            ("--expect", (devices + devices / 10 + 1_000).to_string()),
         ];
         pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
     }

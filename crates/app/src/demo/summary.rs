@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use model::{Class, Platform};
+use provider_sim::Connections;
 use provider_sim::config::Mode;
+use report::LaunchReport;
 use report::text::{seconds, thousands};
 use serde::Serialize;
 
@@ -22,6 +25,10 @@ pub(crate) struct Measured {
     pub(crate) map_resident_bytes: u64,
     /// Resident memory of the largest process with a worker.
     pub(crate) process_resident_bytes: u64,
+    /// The most resident memory of this process during the launch.
+    pub(crate) process_peak_bytes: u64,
+    /// What happened to the connections of the APNs and of the FCM simulator.
+    pub(crate) sim_connections: [Connections; 2],
     pub(crate) stages: Vec<StageTimes>,
 }
 
@@ -46,6 +53,7 @@ pub(crate) struct Summary {
     p95_ms: f64,
     p99_ms: f64,
     last_ms: f64,
+    over_ms: f64,
     per_second: f64,
     launch_ack_ms: f64,
     first_request_ms: f64,
@@ -53,6 +61,7 @@ pub(crate) struct Summary {
     repeated: u64,
     map_resident_bytes: u64,
     process_resident_bytes: u64,
+    process_peak_bytes: u64,
     cpu_us_per_device: Option<f64>,
     sim_cpu_us_per_device: f64,
     sim_cpu_us_per_apns_device: f64,
@@ -65,6 +74,9 @@ pub(crate) struct Summary {
     stages: Vec<StageTimes>,
     /// Requests with which validating simulators found something wrong.
     faults_found: u64,
+    sim_connections: [Connections; 2],
+    /// Everything that the report gives as a reason.
+    reasons: Vec<String>,
     broken_invariants: Vec<String>,
 }
 
@@ -79,7 +91,7 @@ impl Summary {
         let Evidence { report, comparison, .. } = evidence;
         let ms = |us: u64| us as f64 / 1e3;
         let per = |us: u64, devices: u64| us as f64 / devices.max(1) as f64;
-        let [fcm, apns] = [demo.devices / 2, demo.devices.div_ceil(2)];
+        let [apns, fcm] = Platform::ALL.map(|platform| prepared.population.of(platform));
         let sending_us =
             report.last_answer_us.unwrap_or(0).saturating_sub(report.first_write_us.unwrap_or(0));
         Self {
@@ -101,6 +113,7 @@ impl Summary {
             p95_ms: ms(report.answers.p95_us),
             p99_ms: ms(report.answers.p99_us),
             last_ms: ms(report.last_answer_us.unwrap_or(0)),
+            over_ms: gone.over_after.as_secs_f64() * 1e3,
             per_second: if sending_us > 0 { report.devices as f64 * 1e6 / sending_us as f64 } else { 0.0 },
             launch_ack_ms: launching(&gone.presses).map_or(0.0, |press| press.took.as_secs_f64() * 1e3),
             first_request_ms: ms(report.first_write_us.unwrap_or(0)),
@@ -108,6 +121,7 @@ impl Summary {
             repeated: report.repeated,
             map_resident_bytes: measured.map_resident_bytes,
             process_resident_bytes: measured.process_resident_bytes,
+            process_peak_bytes: measured.process_peak_bytes,
             cpu_us_per_device: measured.cpu_us.map(|us| per(us, report.devices)),
             sim_cpu_us_per_device: per(measured.sim_cpu_us.iter().sum(), report.devices),
             sim_cpu_us_per_apns_device: per(measured.sim_cpu_us[0], apns),
@@ -119,6 +133,8 @@ impl Summary {
             audit_entries: evidence.audit_entries,
             stages: measured.stages,
             faults_found: evidence.faults_found.iter().map(|(_, found)| found.count).sum(),
+            sim_connections: measured.sim_connections,
+            reasons: reasons(report),
             broken_invariants: evidence.broken.iter().map(ToString::to_string).collect(),
         }
     }
@@ -128,6 +144,21 @@ impl Summary {
     pub(crate) fn stages(&self) -> &[StageTimes] {
         &self.stages
     }
+}
+
+/// Why devices were not accepted, why the launch was stopped, and what went wrong on the way, as the report tells it.
+fn reasons(report: &LaunchReport) -> Vec<String> {
+    let stopped = report.aborted.iter().filter(|stop| !stop.why.is_empty());
+    let stopped = stopped.map(|stop| format!("stopped: {}", stop.why));
+    let classes = [Class::Rejected, Class::NotSent, Class::Unknown].into_iter();
+    let outcomes = classes.flat_map(|class| {
+        let rows = report.outcomes.reasons(class).into_iter();
+        rows.map(move |(reason, devices)| format!("{devices} {}: {reason}", class.name().replace('_', " ")))
+    });
+    let troubles = report.troubles.iter();
+    let troubles =
+        troubles.map(|trouble| format!("{} x {}: {}", trouble.count, trouble.platform, trouble.what));
+    stopped.chain(outcomes).chain(troubles).collect()
 }
 
 /// The press that made the launch; the first one if its answer was lost.

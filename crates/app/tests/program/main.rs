@@ -3,6 +3,7 @@
 
 mod bench;
 mod demo;
+mod faults;
 mod mistakes;
 mod nginx;
 mod roles;

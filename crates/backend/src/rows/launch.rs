@@ -4,6 +4,7 @@
 use model::launch::{Control, Finish, Stop};
 use model::queued::Trigger;
 use model::{Launch, LaunchId, Timestamp};
+use report::Trouble;
 use serde::{Deserialize, Serialize};
 
 use super::{Versioned, audit, decode, encode, read};
@@ -110,6 +111,22 @@ pub fn put_stages(id: LaunchId, process: &str, stages: Vec<u8>) -> Write {
 pub async fn stages(store: &dyn Store, id: LaunchId) -> Result<Vec<Vec<u8>>> {
     let rows = query_all(store, &stages_partition(id)).await?;
     Ok(rows.into_iter().map(|row| row.body).collect())
+}
+
+fn troubles_partition(id: LaunchId) -> String {
+    format!("troubles/{id}")
+}
+
+/// Puts what one process met on the way to the providers during a launch; cumulative.
+pub fn put_troubles(id: LaunchId, process: &str, troubles: &[Trouble]) -> Write {
+    Write::put(Key::new(troubles_partition(id), process), Expect::Anything, encode(&troubles))
+}
+
+/// What all processes met on the way to the providers.
+pub async fn troubles(store: &dyn Store, id: LaunchId) -> Result<Vec<Trouble>> {
+    let rows = query_all(store, &troubles_partition(id)).await?;
+    let each = rows.iter().map(decode::<Vec<Trouble>>).collect::<Result<Vec<_>>>()?;
+    Ok(each.into_iter().flatten().collect())
 }
 
 /// A launch's end, once its burst is over.

@@ -105,7 +105,7 @@ impl Checks {
 }
 
 /// Every limit and fault by name: whoever adds one decides here whether the validating mode has it, too. Those of this
-/// list it has.
+/// list it has, but for storms.
 fn check_known(config: &Config) -> Result<(), Error> {
     let Limits {
         streams: _,
@@ -136,6 +136,11 @@ fn check_known(config: &Config) -> Result<(), Error> {
         quota: _,
         goaway: Goaway { every: _, after_rejections: _, after: _, reason: _ },
         credentials_expire_after: _,
+        storm,
     } = &config.faults;
+    // A storm is of sockets and frames, which the validating mode leaves to others.
+    if !storm.is_none() {
+        return Err(Error::invalid("storm", "given", "nothing with --mode validating"));
+    }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use model::{Platform, Reason};
 use serde::{Deserialize, Serialize};
 
+use super::storm::Storm;
 use super::text;
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
@@ -54,6 +55,8 @@ pub struct Faults {
     /// (FCM: 401 UNAUTHENTICATED), and an APNs connection that had such an answer stays wedged.
     #[serde(with = "text::duration_option")]
     pub credentials_expire_after: Option<Duration>,
+    /// What happens to connections, and to all requests at once.
+    pub storm: Storm,
 }
 
 impl Default for Faults {
@@ -74,6 +77,7 @@ impl Default for Faults {
             quota: None,
             goaway: Goaway::default(),
             credentials_expire_after: None,
+            storm: Storm::default(),
         }
     }
 }
@@ -191,6 +195,7 @@ impl Faults {
             }
         }
         self.check_sums()?;
+        self.storm.check()?;
         if let Some(quota) = &self.quota {
             if provider == Platform::Apns {
                 return Err(Error::invalid("quota", &quota.requests.to_string(), "none: APNs has no quota"));
@@ -204,7 +209,8 @@ impl Faults {
             let expected = "printable ASCII without quotation marks and backslashes";
             return Err(Error::invalid("goaway reason", &self.goaway.reason, expected));
         }
-        let reasons = self.shares.0.keys().chain(self.listed.iter().map(|fault| &fault.reason));
+        let of_keys = self.shares.0.keys().chain(self.listed.iter().map(|fault| &fault.reason));
+        let reasons = of_keys.chain(&self.storm.answers);
         for reason in reasons.filter(|reason| **reason != Reason::None) {
             let is_known = match provider {
                 Platform::Apns => apns::status(*reason).is_some(),

@@ -3,6 +3,7 @@
 
 mod checks;
 mod faults;
+mod storm;
 pub mod text;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use checks::{Checks, Mode};
 pub use faults::{Faults, Goaway, ListedFault, Manner, Quota, Shares};
+pub use storm::{Certificate, ConnectionFault, Hits, Storm};
 
 use crate::error::Error;
 

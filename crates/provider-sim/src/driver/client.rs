@@ -3,15 +3,17 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::Registry;
 use mio::net::TcpStream;
 use rustls::ServerConfig;
+use socket2::SockRef;
 
 use crate::clock::Clock;
 use crate::desk::{Desk, Due};
 use crate::error::Error;
-use crate::h2::{Connection, Stop};
+use crate::h2::{Connection, Farewell, Stop};
 use crate::tls::{Failure, Opened, Session};
 
 /// What is read from a socket at once: more than a TLS record, and small enough to stay in the processor's cache.
@@ -43,6 +45,12 @@ enum End {
     /// All is written; the client is to close. Closing first could reset the connection, and take from the client
     /// answers that it has not read.
     Linger,
+    /// The storm has hit it: once everything is written, this happens.
+    Hit(Farewell),
+    /// What the client writes is read and judged; nothing is said any more.
+    Mute,
+    /// Neither read nor written.
+    Stalled,
     /// At once.
     Now,
 }
@@ -101,7 +109,7 @@ impl Client {
 
     /// Reads until the socket is empty.
     pub(super) fn read(&mut self, scratch: &mut Scratch, desk: &mut Desk, clock: &Clock) {
-        while matches!(self.end, End::Open | End::Linger) {
+        while matches!(self.end, End::Open | End::Linger | End::Hit(_) | End::Mute) {
             let carried = self.carry.len();
             scratch.read[..carried].copy_from_slice(&self.carry);
             let space = scratch.read.len() - carried;
@@ -120,6 +128,10 @@ impl Client {
             desk.ledger.counts.bytes_read += length as u64;
             self.open(&mut scratch.read[..carried + length], desk);
             desk.ledger.arrived(desk.time.now_us);
+            if self.end == End::Mute {
+                self.http.out.clear();
+                self.unsent.clear();
+            }
             if length < space {
                 return;
             }
@@ -133,14 +145,26 @@ impl Client {
                 self.carry.clear();
                 self.carry.extend_from_slice(&received[used..]);
                 if is_closed || self.carry.len() >= READ_BYTES {
-                    self.end = End::Flush;
+                    self.end = if self.end == End::Mute { End::Now } else { End::Flush };
                 }
             }
+            Err(Failure::Receiver(_)) if self.end == End::Mute => self.end = End::Now,
             Err(Failure::Receiver(stop)) => self.stop(stop, desk),
             Err(Failure::Tls) => {
                 desk.ledger.counts.handshakes_failed += u64::from(!self.is_established);
                 self.end = End::Abandon;
             }
+        }
+        self.obey_storm();
+    }
+
+    /// What was written before the storm hit goes out, and nothing after it.
+    fn obey_storm(&mut self) {
+        if let Some((farewell, length)) = self.http.farewell
+            && matches!(self.end, End::Open | End::Hit(_))
+        {
+            self.http.out.truncate(length);
+            self.end = End::Hit(farewell);
         }
     }
 
@@ -166,22 +190,24 @@ impl Client {
     }
 
     pub(super) fn keep_house(&mut self, desk: &mut Desk) {
-        if self.is_established && self.end == End::Open {
+        // What a flood has written and the client has not read is enough for now.
+        if self.is_established && self.end == End::Open && self.unsent.len() < KEPT_BYTES {
             self.http.keep_house(desk);
         }
     }
 
     /// Whether there is something to write, or to end.
     pub(super) fn wants_flush(&self) -> bool {
-        !self.http.out.is_empty() || !self.unsent.is_empty() || !matches!(self.end, End::Open | End::Linger)
+        let is_quiet = matches!(self.end, End::Linger | End::Mute | End::Stalled);
+        !is_quiet && (!self.http.out.is_empty() || !self.unsent.is_empty() || self.end != End::Open)
     }
 
     /// Seals and writes what there is.
     pub(super) fn flush(&mut self, scratch: &mut Scratch, desk: &mut Desk) -> Next {
         match self.end {
             End::Now => return Next::Close,
-            End::Linger => return Next::Stay,
-            End::Open | End::Flush | End::Abandon => {}
+            End::Linger | End::Mute | End::Stalled => return Next::Stay,
+            End::Open | End::Flush | End::Abandon | End::Hit(_) => {}
         }
         if self.end == End::Open && self.http.is_done() {
             self.end = End::Flush;
@@ -191,10 +217,15 @@ impl Client {
             self.is_established = true;
             self.http.out.clear();
             self.http.out.shrink_to(KEPT_BYTES);
+            if let Some((_, length)) = &mut self.http.farewell {
+                *length = 0;
+            }
         }
-        if self.end == End::Flush && !self.is_closing {
+        let says_goodbye = matches!(self.end, End::Flush | End::Hit(Farewell::CloseNotify));
+        let fails = self.end == End::Hit(Farewell::Alert);
+        if (says_goodbye || fails) && !self.is_closing {
             self.is_closing = true;
-            self.session.close(sealed);
+            if fails { self.session.fail(sealed) } else { self.session.close(sealed) }
         }
         match (self.write(scratch, desk), self.end) {
             (Err(_), _) => Next::Close,
@@ -203,7 +234,35 @@ impl Client {
                 self.end = End::Linger;
                 if self.socket.shutdown(Shutdown::Write).is_ok() { Next::Linger } else { Next::Close }
             }
+            (Ok(()), End::Hit(farewell)) if self.unsent.is_empty() => self.bid(farewell),
             (Ok(()), _) => Next::Stay,
+        }
+    }
+
+    /// Everything is written: what the storm brings happens.
+    fn bid(&mut self, farewell: Farewell) -> Next {
+        match farewell {
+            Farewell::Alert => {
+                self.end = End::Linger;
+                if self.socket.shutdown(Shutdown::Write).is_ok() { Next::Linger } else { Next::Close }
+            }
+            Farewell::Fin => {
+                self.end = End::Mute;
+                if self.socket.shutdown(Shutdown::Write).is_ok() { Next::Stay } else { Next::Close }
+            }
+            Farewell::CloseNotify | Farewell::Silence => {
+                self.end = End::Mute;
+                Next::Stay
+            }
+            Farewell::Stall => {
+                self.end = End::Stalled;
+                Next::Stay
+            }
+            Farewell::Reset => {
+                // Closing a socket that does not linger resets the connection. Failing to say so closes it in order.
+                let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+                Next::Close
+            }
         }
     }
 

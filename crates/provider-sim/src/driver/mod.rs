@@ -1,6 +1,7 @@
 //! The threads of a simulator. Each owns its connections and everything that concerns them; the first also accepts
 //! and hands connections round. One turn of the loop reads what arrived, writes what is due, and flushes.
 
+mod accept;
 mod client;
 
 use std::collections::VecDeque;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use rustls::ServerConfig;
 
@@ -19,7 +20,9 @@ use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::ledger::{Counts, Ledger};
+use crate::tls::Authority;
 use crate::validating::Wake;
+pub(crate) use accept::{Acceptor, listen};
 use client::{Client, Next, Scratch};
 
 const LISTENER: Token = Token(usize::MAX - 1);
@@ -28,8 +31,6 @@ const WAKER: Token = Token(usize::MAX);
 const HOUSEKEEPING_US: u64 = 5_000;
 /// How long a client may take to close a connection that we have ended.
 const LINGER_US: u64 = 2_000_000;
-/// How long to wait after a connection could not be accepted.
-const RETRY_US: u64 = 20_000;
 
 /// What a thread can be asked.
 pub(crate) enum Ask {
@@ -79,13 +80,25 @@ impl Mailbox {
     }
 }
 
+/// The server's side of TLS, as usual and in a storm.
+pub(crate) struct Certificates {
+    usual: Arc<ServerConfig>,
+    in_storm: Arc<ServerConfig>,
+}
+
+impl Certificates {
+    pub(crate) fn of(authority: &Authority) -> Self {
+        Self { usual: Arc::clone(&authority.server), in_storm: Arc::clone(&authority.in_storm) }
+    }
+}
+
 /// One serving thread.
 pub(crate) struct Driver {
     poll: Poll,
     asks: Receiver<Ask>,
     clock: Clock,
     desk: Desk,
-    tls: Arc<ServerConfig>,
+    tls: Certificates,
     clients: Vec<Option<Client>>,
     generations: Vec<u32>,
     free: Vec<u32>,
@@ -101,37 +114,20 @@ pub(crate) struct Driver {
     needs_housekeeping: bool,
 }
 
-/// The accepting part of the first thread.
-pub(crate) struct Acceptor {
-    pub(crate) listener: TcpListener,
-    /// The other threads; connections are dealt to them and to this one in turn.
-    pub(crate) others: Vec<Mailbox>,
-    next: usize,
-    /// When to try again after a failure.
-    retry_us: Option<u64>,
-    /// Accepted, and waiting for their delay to pass.
-    delayed: VecDeque<(u64, TcpStream)>,
-}
-
-impl Acceptor {
-    pub(crate) fn new(listener: TcpListener, others: Vec<Mailbox>) -> Self {
-        Self { listener, others, next: 0, retry_us: None, delayed: VecDeque::new() }
-    }
-}
-
 impl Driver {
     /// A thread's state, and the mailbox to reach it. `open` counts the connections of all threads.
     pub(crate) fn new(
         desk: Desk,
         clock: Clock,
-        tls: Arc<ServerConfig>,
+        tls: Certificates,
         open: Arc<AtomicUsize>,
     ) -> Result<(Self, Mailbox), Error> {
         let poll = Poll::new().map_err(Error::io("create an epoll instance"))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(Error::io("create a waker"))?;
         let (sender, asks) = std::sync::mpsc::channel();
-        let needs_housekeeping =
-            !desk.config.limits.stream_changes.is_empty() || desk.config.faults.goaway.after.is_some();
+        let needs_housekeeping = !desk.config.limits.stream_changes.is_empty()
+            || desk.config.faults.goaway.after.is_some()
+            || desk.config.faults.storm.connection.is_some();
         let driver = Self {
             poll,
             asks,
@@ -154,11 +150,8 @@ impl Driver {
 
     /// Makes this the accepting thread.
     pub(crate) fn accept_from(&mut self, mut acceptor: Acceptor) -> Result<SocketAddr, Error> {
-        let address = acceptor.listener.local_addr().map_err(Error::io("read the listening address"))?;
-        let registry = self.poll.registry();
-        registry
-            .register(&mut acceptor.listener, LISTENER, Interest::READABLE)
-            .map_err(Error::io("watch the listener"))?;
+        acceptor.watch(self.poll.registry())?;
+        let address = acceptor.address;
         self.acceptor = Some(acceptor);
         Ok(address)
     }
@@ -186,6 +179,7 @@ impl Driver {
                 self.close_all();
                 return Ok(());
             }
+            self.mind_the_door();
             self.adopt_delayed();
             self.answer_due();
             self.keep_house();
@@ -197,75 +191,10 @@ impl Driver {
         let now_us = self.clock.now_us();
         let house = (self.needs_housekeeping && self.clients.len() > self.free.len())
             .then_some(self.kept_house_us + HOUSEKEEPING_US);
-        let acceptor = self.acceptor.as_ref();
-        let delayed = acceptor.and_then(|acceptor| acceptor.delayed.front()).map(|(due_us, _)| *due_us);
-        let retry = acceptor.and_then(|acceptor| acceptor.retry_us);
+        let door = self.acceptor.as_ref().and_then(|acceptor| acceptor.next_us(&self.desk.judge.weather));
         let lingering = self.lingering.front().map(|(until_us, ..)| *until_us);
-        let due =
-            [self.desk.due.next_due_us(), house, delayed, retry, lingering].into_iter().flatten().min()?;
+        let due = [self.desk.due.next_due_us(), house, door, lingering].into_iter().flatten().min()?;
         Some(Duration::from_micros(due.saturating_sub(now_us)))
-    }
-
-    fn accept(&mut self) {
-        let Some(acceptor) = &mut self.acceptor else { return };
-        acceptor.retry_us = None;
-        let delay_us = self.desk.config.limits.accept_delay.as_micros() as u64;
-        let mut accepted = Vec::new();
-        loop {
-            match acceptor.listener.accept() {
-                Ok((socket, _)) => accepted.push(socket),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    // Too few file descriptors, for example. The listener tells only once, so we come back.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    acceptor.retry_us = Some(self.desk.time.now_us + RETRY_US);
-                    break;
-                }
-            }
-        }
-        for socket in accepted {
-            if delay_us == 0 {
-                self.deal(socket);
-            } else if let Some(acceptor) = &mut self.acceptor {
-                acceptor.delayed.push_back((self.desk.time.now_us + delay_us, socket));
-            }
-        }
-    }
-
-    fn adopt_delayed(&mut self) {
-        let now_us = self.desk.time.now_us;
-        let retry_us = self.acceptor.as_ref().and_then(|acceptor| acceptor.retry_us);
-        if retry_us.is_some_and(|retry_us| retry_us <= now_us) {
-            self.accept();
-        }
-        while let Some(acceptor) = &mut self.acceptor
-            && acceptor.delayed.front().is_some_and(|(due_us, _)| *due_us <= now_us)
-            && let Some((_, socket)) = acceptor.delayed.pop_front()
-        {
-            self.deal(socket);
-        }
-    }
-
-    /// Gives a connection to the next thread in turn, unless there are too many.
-    fn deal(&mut self, socket: TcpStream) {
-        let open = self.open.fetch_add(1, Ordering::Relaxed);
-        if self.desk.config.limits.connections.is_some_and(|limit| open >= limit) {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            self.desk.ledger.counts.connections_refused += 1;
-            return;
-        }
-        let Some(acceptor) = &mut self.acceptor else { return };
-        let turn = acceptor.next % (acceptor.others.len() + 1);
-        acceptor.next += 1;
-        match turn.checked_sub(1).and_then(|place| acceptor.others.get(place)) {
-            None => self.adopt(socket),
-            Some(other) => {
-                if other.ask(Ask::Adopt(socket)).is_err() {
-                    self.open.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
-        }
     }
 
     fn adopt(&mut self, socket: TcpStream) {
@@ -275,7 +204,9 @@ impl Driver {
             (self.clients.len() - 1) as u32
         });
         let id = (place, self.generations[place as usize]);
-        match Client::new(socket, id, &self.tls, &self.desk, self.poll.registry()) {
+        let is_storm = self.desk.judge.weather.is_on(self.desk.time.now_us);
+        let tls = if is_storm { &self.tls.in_storm } else { &self.tls.usual };
+        match Client::new(socket, id, tls, &self.desk, self.poll.registry()) {
             Ok(client) => {
                 self.clients[place as usize] = Some(client);
                 let counts = &mut self.desk.ledger.counts;

@@ -10,7 +10,7 @@ use super::limit::StreamLimit;
 use super::request::{Head, Request};
 use super::streams::OpenStreams;
 use crate::answers::Answers;
-use crate::config::{Config, OverLimit};
+use crate::config::{Config, ConnectionFault, OverLimit};
 use crate::desk::Desk;
 use crate::fcm::body::BODY_BYTES_MAX;
 
@@ -26,6 +26,23 @@ pub(crate) enum Stop {
     Violation(ErrorCode),
     /// A fault of the configuration: nothing more is written.
     Dropped,
+}
+
+/// How a connection ends, or stops speaking, when the storm hits it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// A fatal alert, then the end.
+    Alert,
+    /// The end of our side; the client's is read and judged on.
+    Fin,
+    /// close_notify and no end; the client's side is read and judged on.
+    CloseNotify,
+    /// The connection is reset.
+    Reset,
+    /// Neither read nor write.
+    Stall,
+    /// No word; the client's side is read and judged on.
+    Silence,
 }
 
 /// A header block that goes on in CONTINUATION frames.
@@ -65,6 +82,18 @@ pub(crate) struct Connection {
     pub(super) is_valid: bool,
     /// APNs: it has answered ExpiredProviderToken and will go on doing so.
     pub(super) is_wedged: bool,
+    /// Requests for devices, counted when there may be a storm.
+    pub(super) device_requests: u64,
+    /// Its turn to be hit has come.
+    pub(super) had_turn: bool,
+    /// It is hit: what the output holds up to here goes out, then this happens. What is read goes on being judged, and is
+    /// never answered.
+    pub(crate) farewell: Option<(Farewell, usize)>,
+    pub(super) flood: Option<ConnectionFault>,
+    /// A GOAWAY that takes nothing back was sent; another follows.
+    pub(super) is_warned: bool,
+    /// No stream is allowed until then.
+    pub(super) no_streams_until_us: u64,
 }
 
 impl Connection {
@@ -96,6 +125,12 @@ impl Connection {
             opened_at_us: now_us,
             is_valid: !limits.one_stream_until_valid,
             is_wedged: false,
+            device_requests: 0,
+            had_turn: false,
+            farewell: None,
+            flood: None,
+            is_warned: false,
+            no_streams_until_us: 0,
         };
         connection.greet(config);
         connection
@@ -118,6 +153,9 @@ impl Connection {
 
     /// The stream limit that holds at this age.
     fn streams_now(&self, config: &Config, now_us: u64) -> u32 {
+        if now_us < self.no_streams_until_us {
+            return 0;
+        }
         if !self.is_valid {
             return 1;
         }
@@ -128,7 +166,7 @@ impl Connection {
         latest.map_or(config.limits.streams, |change| change.streams)
     }
 
-    /// What time brings: changed stream limits and GOAWAY of old connections.
+    /// What time brings: changed stream limits, GOAWAY of old connections, more of a flood.
     pub(crate) fn keep_house(&mut self, desk: &mut Desk) {
         let now_us = desk.time.now_us;
         let streams = self.streams_now(&desk.config, now_us);
@@ -140,6 +178,10 @@ impl Connection {
         if after.is_some_and(|after| now_us - self.opened_at_us >= after.as_micros() as u64) {
             self.leave(desk);
         }
+        if std::mem::take(&mut self.is_warned) {
+            self.leave(desk);
+        }
+        self.go_on_flooding();
     }
 
     /// Whether everything that was promised has been written after a GOAWAY.

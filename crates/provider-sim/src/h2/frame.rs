@@ -38,6 +38,7 @@ pub(crate) const WINDOW_DEFAULT: u32 = 65_535;
 pub(crate) enum ErrorCode {
     NoError = 0,
     Protocol = 1,
+    Internal = 2,
     FlowControl = 3,
     StreamClosed = 5,
     FrameSize = 6,

@@ -8,8 +8,9 @@ mod headers;
 pub(crate) mod limit;
 mod request;
 mod serve;
+mod storm;
 mod streams;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use connection::{Connection, Stop};
+pub(crate) use connection::{Connection, Farewell, Stop};

@@ -68,8 +68,18 @@ impl Connection {
             self.refuse(stream);
             return Ok(());
         }
+        let may_storm = !desk.judge.weather.is_calm() && matches!(target, Target::Device(_));
+        if may_storm {
+            desk.judge.weather.count(desk.time.now_us);
+        }
         let (verdict, record) = self.judge(head, target, desk);
         self.requests += 1;
+        if may_storm {
+            self.weather(stream, desk);
+            if self.farewell.is_some() {
+                return Ok(());
+            }
+        }
         self.settle(stream, head, verdict, record, desk)?;
         if desk.config.faults.goaway.every.is_some_and(|every| self.requests >= every) {
             self.leave(desk);
@@ -87,6 +97,10 @@ impl Connection {
             let verdict = desk.pass_or(reason);
             let Target::Device(key) = target else { return (verdict, NO_RECORD) };
             return (verdict, desk.ledger.record(key, verdict));
+        }
+        if let (Some(reason), Target::Device(key)) = (desk.judge.weather.answer(desk.time.now_us), &target) {
+            let verdict = desk.pass_or(reason);
+            return (verdict, desk.ledger.record(*key, verdict));
         }
         match target {
             Target::Device(key) => desk.arrive(key),

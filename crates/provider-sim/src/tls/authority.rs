@@ -12,7 +12,11 @@ use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::config::Certificate;
 use crate::error::Error;
+
+/// Whose certificate the server shows when it shows another's.
+const OTHER_NAME: &str = "elsewhere.example";
 
 /// An authority and the server it vouches for.
 pub(crate) struct Authority {
@@ -20,11 +24,14 @@ pub(crate) struct Authority {
     pub(crate) certificate_pem: String,
     /// The server's side of TLS.
     pub(crate) server: Arc<ServerConfig>,
+    /// The same in a storm.
+    pub(crate) in_storm: Arc<ServerConfig>,
 }
 
 impl Authority {
-    /// Makes an authority and a server certificate for `localhost`, the loopback addresses and `names`.
-    pub(crate) fn new(names: &[String], common_name: &str) -> Result<Self, Error> {
+    /// Makes an authority and a server certificate for `localhost`, the loopback addresses and `names`; and the one that
+    /// the server shows in a storm.
+    pub(crate) fn new(names: &[String], common_name: &str, in_storm: Certificate) -> Result<Self, Error> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -32,9 +39,13 @@ impl Authority {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = params.self_signed(&key)?;
         let issuer = Issuer::new(params, key);
-        let (chain, key) = server_certificate(names, common_name, &issuer)?;
-        let chain = vec![chain, certificate.der().clone()];
-        Ok(Self { certificate_pem: certificate.pem(), server: Arc::new(server_config(chain, key)?) })
+        let server = |kind| {
+            let (chain, key) = server_certificate(names, common_name, &issuer, kind)?;
+            Ok::<_, Error>(Arc::new(server_config(vec![chain, certificate.der().clone()], key)?))
+        };
+        let usual = server(Certificate::Good)?;
+        let in_storm = if in_storm == Certificate::Good { Arc::clone(&usual) } else { server(in_storm)? };
+        Ok(Self { certificate_pem: certificate.pem(), server: usual, in_storm })
     }
 }
 
@@ -42,12 +53,21 @@ fn server_certificate(
     names: &[String],
     common_name: &str,
     issuer: &Issuer<'_, KeyPair>,
+    kind: Certificate,
 ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), Error> {
     let loopback =
         [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(|ip| ip.to_string());
     let all: Vec<String> =
         ["localhost".to_owned()].into_iter().chain(loopback).chain(names.iter().cloned()).collect();
-    let mut params = CertificateParams::new(all)?;
+    let mut params = match kind {
+        Certificate::OtherName => CertificateParams::new(vec![OTHER_NAME.to_owned()])?,
+        Certificate::Good | Certificate::Expired => CertificateParams::new(all)?,
+    };
+    if kind == Certificate::Expired {
+        // Long over, whatever the clocks of the two sides are.
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    }
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.distinguished_name.push(DnType::CommonName, common_name);

@@ -20,6 +20,8 @@ const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 const CLOSE_NOTIFY: [u8; 2] = [1, 0];
+/// RFC 8446, 6.2: fatal, internal_error.
+const INTERNAL_ERROR: [u8; 2] = [2, 80];
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 
 /// Both directions of a session.
@@ -129,6 +131,11 @@ impl Records {
     /// Appends the alert that ends the session in good order.
     pub(super) fn close(&mut self, out: &mut Vec<u8>) {
         seal_one(&mut self.send, ALERT, &CLOSE_NOTIFY, out);
+    }
+
+    /// Appends a fatal alert.
+    pub(super) fn fail(&mut self, out: &mut Vec<u8>) {
+        seal_one(&mut self.send, ALERT, &INTERNAL_ERROR, out);
     }
 }
 

@@ -116,6 +116,14 @@ impl Session {
             State::Failed => {}
         }
     }
+
+    /// Appends a fatal alert; with TLS 1.2, whose records rustls writes, it is the one that ends in good order.
+    pub(crate) fn fail(&mut self, out: &mut Vec<u8>) {
+        match &mut self.state {
+            State::Established(records) => records.fail(out),
+            State::Rustls(_) | State::Failed => self.close(out),
+        }
+    }
 }
 
 fn open_by_rustls<E>(

@@ -14,7 +14,7 @@ use super::tag::Tag;
 use crate::again::{self, Next};
 use crate::verdict::{Effect, Fault, KeyState, Verdict};
 use crate::work::{Keys, LaunchStop};
-use crate::{apns, fcm};
+use crate::{apns, fcm, trouble};
 
 /// The same alarm of a pool is told this often at most.
 const ALARM_EVERY: Nanos = 10_000_000_000;
@@ -79,7 +79,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     fn end_otherwise(&mut self, connection: ConnectionRef, tag: Tag, end: &End<'_>, now: Nanos) {
         let Some(lane_at) = self.link(connection).map(|link| link.lane) else { return };
         if let EndResult::Unknown(Cause::Timeout) = end.result {
-            self.probe(connection, now);
+            self.probe(connection, lane_at, now);
         }
         let verdict = match end.result {
             EndResult::Answered { status, fields, body } => Some(self.judge(lane_at, status, fields, body)),
@@ -111,7 +111,8 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     }
 
     /// A request got no answer: a PING tells whether the connection is dead, which the driver then closes.
-    fn probe(&mut self, connection: ConnectionRef, now: Nanos) {
+    fn probe(&mut self, connection: ConnectionRef, lane_at: u32, now: Nanos) {
+        self.lanes[lane_at as usize].pool.note_error("request without answer in time");
         let Some(link) = self.link(connection).filter(|link| now >= link.probe_at) else { return };
         link.probe_at = now + PROBE_EVERY;
         self.errands.push(Errand::Ping(connection));
@@ -167,7 +168,10 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         match verdict.effect {
             Effect::None | Effect::StopLaunch(_) => {}
             Effect::RenewToken { closes_connection } => {
-                lane.refuse_token(tag);
+                if lane.refuse_token(tag) {
+                    let reason = verdict.outcome.reason();
+                    lane.pool.note_error(format!("provider no longer takes the token: {reason}"));
+                }
                 if closes_connection {
                     self.condemn(connection);
                 }
@@ -191,6 +195,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let until = now + pause.as_nanos() as u64;
         let before = pool.paused_until.fetch_max(until, Ordering::Relaxed);
         if before + PAUSE_NEWS < until {
+            pool.note_error("project's quota is used up");
             self.shared.listener.paused(pool.id, pause);
         }
     }
@@ -262,6 +267,9 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             }
             ConnectionEvent::StreamLimit(limit) => {
                 link.change(lane.share(), |link| link.stream_limit = limit);
+                if limit == 0 {
+                    lane.pool.note_error("server allows no request on a connection");
+                }
                 self.errands.push(Errand::Ask(connection));
             }
             ConnectionEvent::Draining { reason, debug_data } => {
@@ -270,6 +278,15 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                     lane.pool.failures.fetch_add(1, Ordering::Relaxed);
                 }
                 link.is_sent_away |= is_goaway;
+                match reason {
+                    DrainReason::GoAway { code, .. } => {
+                        lane.pool.note_error(format!("server sends a connection away (GOAWAY, {code})"));
+                    }
+                    DrainReason::Timeouts => {
+                        lane.pool.note_error("connection replaced: too many requests without answer");
+                    }
+                    _ => {}
+                }
                 link.enter(Stage::Draining, lane.share());
                 lane.has_news = true;
                 lane.pool.connection_wanted.notify_one();
@@ -298,7 +315,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         lane.links.retain(|known| *known != connection);
         lane.pool.closed.fetch_add(1, Ordering::Relaxed);
         if !matches!(error, ConnectionError::Local) {
-            let error = super::keeper::describe(error);
+            let error = trouble::of_connection(error);
             tracing::debug!(pool = lane.pool.key, error, "connection closed");
             lane.pool.note_error(error);
             if !link.is_sent_away && link.was_of_no_use(self.clock.monotonic().0) {

@@ -111,12 +111,13 @@ impl<K> Lane<K> {
         in_use.map(|(generation, _)| *generation)
     }
 
-    /// The provider refused the token that a request with this tag carried.
-    pub(crate) fn refuse_token(&self, tag: Tag) {
-        if let Some(generation) = self.token_in_use(tag) {
-            self.pool.tokens.refuse(generation);
-            self.pool.token_wanted.notify_one();
-        }
+    /// The provider refused the token that a request with this tag carried. Whether that is news.
+    pub(crate) fn refuse_token(&self, tag: Tag) -> bool {
+        let Some(generation) = self.token_in_use(tag) else { return false };
+        let is_news = !self.pool.tokens.is_refused(generation);
+        self.pool.tokens.refuse(generation);
+        self.pool.token_wanted.notify_one();
+        is_news
     }
 
     /// The provider finds that the token of a request with this tag came too soon after the one before.
@@ -270,9 +271,10 @@ impl Link {
 
     fn counts(&self) -> Counts {
         let is = |stage: Stage| u32::from(self.stage == stage);
-        let is_ready = is(Stage::Ready);
+        // One whose peer allows no stream is alive and of no use: whoever waits only for such ones waits for nothing.
+        let is_ready = is(Stage::Ready) * u32::from(self.stream_limit > 0);
         Counts {
-            alive: is(Stage::Opening) + is_ready,
+            alive: is(Stage::Opening) + is(Stage::Ready),
             opening: is(Stage::Opening),
             ready: is_ready,
             warm: is_ready * u32::from(self.is_warm),

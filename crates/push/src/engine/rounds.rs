@@ -11,7 +11,6 @@ use burst_h2::{ConnectionConfig, ConnectionError, Nanos};
 use model::{Class, Platform, Reason};
 
 use super::Listener;
-use super::keeper::describe;
 use super::lane::{Lane, Link, Stage};
 use super::port::Order;
 use super::queue::Waiting;
@@ -20,6 +19,7 @@ use super::shard::Ending;
 use super::tag::Tag;
 use crate::gate::Passage;
 use crate::pool::{CLASSES, PoolId};
+use crate::trouble;
 use crate::verdict::Fault;
 use crate::work::{Keys, LaunchStop, WhyOpen};
 
@@ -312,6 +312,6 @@ fn give_up<K>(lane: &Lane<K>, error: &ConnectionError) {
     share.alive.fetch_sub(1, Ordering::Relaxed);
     share.opening.fetch_sub(1, Ordering::Relaxed);
     lane.pool.failures.fetch_add(1, Ordering::Relaxed);
-    lane.pool.note_error(describe(error));
+    lane.pool.note_error(trouble::of_connection(error));
     lane.pool.connection_wanted.notify_one();
 }

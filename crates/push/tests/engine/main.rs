@@ -10,4 +10,5 @@ mod oracle;
 mod outside;
 mod pools;
 mod rig;
+mod storms;
 mod validating;

@@ -3,4 +3,5 @@
 mod faults;
 mod protocol;
 mod requests;
+mod storms;
 mod wire;

@@ -21,7 +21,7 @@ struct Pair {
 
 impl Pair {
     fn new(protocol: &'static SupportedProtocolVersion) -> Self {
-        let authority = Authority::new(&[], "test").unwrap();
+        let authority = Authority::new(&[], "test", crate::config::Certificate::Good).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.certificate_pem.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

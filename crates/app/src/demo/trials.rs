@@ -1,0 +1,62 @@
+//! What trials of the service ask of a demo besides what it shows: other flags for the simulators, devices of one provider,
+//! shorter deadlines. `cargo xtask faults` is built on it.
+
+use std::time::Duration;
+
+use clap::Args;
+use model::Platform;
+
+use crate::config::Config;
+use crate::sim::Provider;
+
+/// Trials.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Trials {
+    /// All devices are of this provider; half of them are iPhones when absent.
+    #[arg(long, value_enum, value_name = "PROVIDER")]
+    platform: Option<Provider>,
+    /// More flags of `fanfare sim` for the APNs simulator, separated by spaces; they outrank the demo's own.
+    #[arg(long, default_value = "", allow_hyphen_values = true, value_name = "FLAGS")]
+    sim_apns: String,
+    /// The same for the FCM simulator.
+    #[arg(long, default_value = "", allow_hyphen_values = true, value_name = "FLAGS")]
+    sim_fcm: String,
+    /// The simulators are called by this name instead of their address.
+    #[arg(long, value_name = "NAME")]
+    sim_host: Option<String>,
+    /// How long a request may go without an answer, in seconds; as the service is configured when absent.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=300))]
+    answer_within: Option<u64>,
+    /// How long preparing may come to a standstill.
+    #[arg(long, default_value = "120s", value_parser = crate::sim::duration, value_name = "TIME")]
+    pub(crate) patience: Duration,
+}
+
+impl Trials {
+    /// The provider of all devices, if there is only one.
+    pub(crate) fn platform(&self) -> Option<Platform> {
+        self.platform.map(Platform::from)
+    }
+
+    /// More flags for the simulator of `platform`.
+    pub(crate) fn flags(&self, platform: Platform) -> impl Iterator<Item = String> + '_ {
+        let flags = match platform {
+            Platform::Apns => &self.sim_apns,
+            Platform::Fcm => &self.sim_fcm,
+        };
+        flags.split_whitespace().map(str::to_owned)
+    }
+
+    /// Makes the installation one of the trial; called once the simulators' addresses stand in it.
+    pub(crate) fn configure(&self, config: &mut Config) {
+        if let Some(host) = &self.sim_host {
+            for endpoint in [&mut config.apns.endpoint, &mut config.fcm.endpoint] {
+                let port = endpoint.rsplit_once(':').map_or("443", |(_, port)| port);
+                *endpoint = format!("{host}:{port}");
+            }
+        }
+        if let Some(seconds) = self.answer_within {
+            config.worker.answer_s_max = seconds;
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `cargo xtask faults`: every fault that a provider's simulator knows, one after another, against the whole program.
+//! Each row must keep every invariant, end by itself, stay within its memory, and say in the report what went wrong.
+
+mod case;
+mod judge;
+mod rows;
+mod table;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use case::{Case, Provider, Run};
+use judge::{Verdict, judge};
+use rows::{NONE, ROWS, Row};
+
+/// The fault matrix.
+#[derive(Args)]
+pub(crate) struct Faults {
+    /// Devices of each row.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(2_000..=5_000_000))]
+    devices: u64,
+    /// Only faults whose name contains this.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Only this provider.
+    #[arg(long, value_enum)]
+    provider: Option<Provider>,
+    /// Also write every row's figures here, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// This program instead of a release build of the source.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+/// A row that was run.
+struct Done {
+    row: &'static Row,
+    case: Case,
+    run: Run,
+    verdict: Verdict,
+}
+
+impl Faults {
+    /// Runs the matrix; an error when a row fails.
+    pub(crate) fn run(self) -> Result<()> {
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None => build()?,
+        };
+        let mut all = Vec::new();
+        println!("{}", table::HEAD);
+        for provider in Provider::ALL {
+            if self.provider.is_some_and(|only| only != provider) {
+                continue;
+            }
+            let case = Case { provider, devices: self.devices };
+            // What the others' memory is compared with.
+            let calm = self.one(&program, &NONE, case, None)?;
+            let base = calm.run.peak_bytes();
+            all.push(calm);
+            let is_wanted = |row: &&Row| {
+                let is_named = self.only.as_ref().is_none_or(|name| row.name.contains(name.as_str()));
+                is_named && row.providers.contains(&provider)
+            };
+            for row in ROWS.iter().filter(is_wanted) {
+                all.push(self.one(&program, row, case, base)?);
+            }
+        }
+        if let Some(path) = &self.json {
+            let rows: Vec<_> = all.iter().map(table::json).collect();
+            let text = serde_json::to_string_pretty(&rows)?;
+            std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        }
+        let failed = all.iter().filter(|done| !done.verdict.is_ok()).count();
+        let seconds: f64 = all.iter().map(|done| done.run.took.as_secs_f64()).sum();
+        println!("\n{} rows in {seconds:.0} s, {failed} failed", all.len());
+        if failed > 0 {
+            bail!("{failed} rows of the fault matrix failed");
+        }
+        Ok(())
+    }
+
+    fn one(&self, program: &PathBuf, row: &'static Row, case: Case, base: Option<u64>) -> Result<Done> {
+        let run = case.run(program, row)?;
+        let verdict = judge(row, case, &run, base);
+        let done = Done { row, case, run, verdict };
+        println!("{}", table::line(&done));
+        Ok(done)
+    }
+}
+
+fn build() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["build", "--release", "--package", "app", "--bin", "fanfare"];
+    crate::steps::run(Command::new(cargo).args(arguments))?;
+    let metadata = crate::rules::metadata()?;
+    Ok(metadata.target_directory.join("release/fanfare").into_std_path_buf())
+}

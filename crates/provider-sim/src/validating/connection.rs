@@ -85,12 +85,15 @@ fn builder(limits: &Limits) -> Builder {
 }
 
 async fn attend(house: &Rc<House>, link: &Rc<Link>, mut connection: Served) {
+    // Until when a client may stay that was told to go and has all its answers.
+    let mut patience_us = None;
     loop {
         let next_us = link.next_change_us(house);
         tokio::select! {
             biased;
             () = link.changed.notified() => {}
             () = wait(house, next_us) => link.keep_house(house),
+            () = wait(house, patience_us) => return,
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => link.take(house, request, respond),
                 Some(Err(error)) => return link.broken(house, &error),
@@ -109,6 +112,9 @@ async fn attend(house: &Rc<House>, link: &Rc<Link>, mut connection: Served) {
         }
         if link.leaving.get().is_some() {
             connection.graceful_shutdown();
+            if link.open.get() == 0 {
+                patience_us.get_or_insert(house.now_us() + LINGER.as_micros() as u64);
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn serve(
         return;
     };
     let (verdict, record, judged) = judge(house, link, &arrived, is_refused);
-    link.requests.set(link.requests.get() + 1);
+    link.requests.set(link.requests.get() + u64::from(!is_refused));
     let arrived_us = house.now().since_start_us;
     match verdict.manner {
         Manner::Refused => respond.send_reset(h2::Reason::REFUSED_STREAM),

@@ -167,6 +167,30 @@ async fn refused_dropped_and_silent_requests_look_as_in_the_fast_mode() {
 }
 
 #[tokio::test]
+async fn a_refused_request_is_none_of_those_after_which_a_connection_ends() {
+    let mut config = apns();
+    config.limits.one_stream_until_valid = false;
+    config.limits.streams = 1;
+    config.latency.base = Duration::from_millis(100);
+    config.faults.goaway.every = Some(2);
+    let simulator = start(config).unwrap();
+    let authorization = format!("bearer {}", Key::new().token(now_s()));
+    let mut client = Raw::connect(&simulator).await;
+    let path = format!("/3/device/{}", token(1));
+    client.ask(1, &fields(&path, &authorization), BODY).await;
+    client.ask(3, &fields(&path, &authorization), BODY).await;
+    assert_eq!(client.refusal().await, 7);
+    client.until(|frame| frame.kind == 1 && frame.stream == 1).await;
+    client.ask(5, &fields(&path, &authorization), BODY).await;
+    client.until(|frame| frame.kind == 1 && frame.stream == 5).await;
+    assert_eq!(client.goaway().await.0, 5);
+    assert!(client.read().await.is_none(), "a client that stays is sent away");
+    let stats = simulator.stats().unwrap();
+    assert_eq!((stats.refused, stats.accepted), (1, 2));
+    assert_eq!(kinds(&simulator), ["a stream above the limit"]);
+}
+
+#[tokio::test]
 async fn goaway_lets_the_rest_be_answered() {
     let mut config = apns();
     config.limits.one_stream_until_valid = false;

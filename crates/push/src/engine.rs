@@ -28,7 +28,7 @@ use crate::installation::Side;
 use crate::pool::{CLASSES, Pool, PoolConfig, PoolId, PoolState, PoolStatus};
 use crate::target::Target;
 use crate::token::{NoShelf, TokenShelf};
-use crate::work::{Keys, LaunchStop, ShardDone, ShardWork, Work};
+use crate::work::{Keys, LaunchStop, ShardDone, ShardSoFar, ShardWork, Work};
 use keeper::Keeper;
 use port::{Order, Port};
 use queue::Queue;
@@ -75,6 +75,12 @@ impl Default for EngineConfig {
 pub trait Listener: Send + Sync + 'static {
     /// Every shard submitted comes back exactly once.
     fn done(&self, shard: ShardDone);
+
+    /// All but a few devices of a shard have their outcomes, and the rest waits for answers, perhaps for as long as
+    /// answers are waited for: its room is free for others. Told once for a shard, if at all, and before it comes back.
+    fn straggles(&self, shard: ShardSoFar) {
+        let _ = shard;
+    }
 
     /// A fault that every device would meet has stopped the launch of this shard, in this process: told once for each
     /// launch, before its shards come back.

@@ -3,6 +3,7 @@
 
 pub mod again;
 pub mod apns;
+mod back_off;
 mod engine;
 mod error;
 pub mod fcm;
@@ -31,4 +32,4 @@ pub use target::{Credential, Endpoint, Target, Trust};
 pub use token::{NoShelf, Renewal, Token, TokenShelf, TokenSource};
 pub use trouble::Trouble;
 pub use verdict::{Effect, Fault, KeyState, Verdict};
-pub use work::{DeadKey, Key, KeyBuf, Keys, LaunchStop, NO_ANSWER, ShardDone, ShardWork, WhyOpen};
+pub use work::{DeadKey, Key, KeyBuf, Keys, LaunchStop, NO_ANSWER, ShardDone, ShardSoFar, ShardWork, WhyOpen};

@@ -12,6 +12,7 @@ use rustls_pki_types::ServerName;
 use tokio::sync::Notify;
 
 use crate::apns::template::IdPrefix;
+use crate::back_off::Failures;
 use crate::error::Error;
 use crate::group_message::{Body, GroupMessage, Message};
 use crate::installation::{Reach, Side};
@@ -37,9 +38,10 @@ pub struct PoolConfig {
     /// in each answer, and gains nothing with APNs'.
     pub header_table_bytes: u32,
     /// Requests of a connection that may run into their deadlines before it is replaced. A dead connection shows by the
-    /// PING that follows a timeout; this is for one that answers PINGs and not requests. A provider that is silent to one
-    /// request in a thousand must not meet it: all connections would go at once, when those devices are to be sent again.
-    /// More than `burst_h2::ConnectionConfig::resets_max` is never reached: each timeout resets a stream.
+    /// PING that follows a timeout; this is for one that answers PINGs and not requests. Each timeout resets a stream, and
+    /// many resets look like an attack, hence few: with a provider that is silent to one request in a thousand, a fifth of
+    /// the connections are replaced in order behind a burst. More than `burst_h2::ConnectionConfig::resets_max` is never
+    /// reached.
     pub timeouts_max: u32,
     /// Devices submitted and not done, at most: twice what the connections carry at once keeps them busy.
     pub devices_max: u32,
@@ -47,10 +49,13 @@ pub struct PoolConfig {
     pub open_spacing: Duration,
     /// Connections being opened at once.
     pub opening_max: u32,
-    /// The wait after a connection that failed; it doubles with each further one.
+    /// The wait after a connection that failed; it doubles with each that is tried afterwards and fails too.
     pub back_off_min: Duration,
     /// The longest such wait.
     pub back_off_max: Duration,
+    /// The longest such wait while there are devices to send to: each second counts then, and one connection in two
+    /// seconds looks like no attack.
+    pub busy_back_off_max: Duration,
     /// Whether a connection is warmed: APNs by a PING, FCM by a `validate_only` request, which counts against the quota.
     pub warms_up: bool,
     /// APNs: raw tokens of devices that may get a background push which shows nothing, to authenticate a connection ahead.
@@ -76,12 +81,13 @@ impl PoolConfig {
             doubtful_connections: 1,
             streams_max,
             header_table_bytes,
-            timeouts_max: streams_max / 10,
+            timeouts_max: (streams_max / 10).min(TIMEOUTS_MAX),
             devices_max: connections.saturating_mul(streams_max).saturating_mul(2),
             open_spacing: Duration::from_millis(5),
             opening_max: 16,
             back_off_min: Duration::from_millis(250),
             back_off_max: Duration::from_secs(30),
+            busy_back_off_max: Duration::from_secs(2),
             warms_up: true,
             canaries: Vec::new(),
             canary_every: Duration::from_secs(30 * 60),
@@ -150,6 +156,8 @@ pub struct PoolStatus {
     pub troubles: Vec<Trouble>,
 }
 
+/// The usual number of timeouts after which a connection is replaced, at most.
+const TIMEOUTS_MAX: u32 = 16;
 /// The two kinds of connections of a pool.
 pub(crate) const CLASSES: usize = 2;
 /// For keys that nothing speaks against.
@@ -222,8 +230,7 @@ pub(crate) struct PoolState {
     pub(crate) shares: Vec<[Share; CLASSES]>,
     pub(crate) devices: AtomicU32,
     pub(crate) paused_until: AtomicU64,
-    /// Connections that failed in a row.
-    pub(crate) failures: AtomicU32,
+    pub(crate) failures: Failures,
     pub(crate) closed: AtomicU64,
     pub(crate) warm_up_requests: AtomicU64,
     /// Connections are neither opened nor replaced, shards go back.
@@ -270,7 +277,7 @@ impl PoolState {
             config,
             devices: AtomicU32::new(0),
             paused_until: AtomicU64::new(0),
-            failures: AtomicU32::new(0),
+            failures: Failures::default(),
             closed: AtomicU64::new(0),
             warm_up_requests: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),
@@ -323,9 +330,9 @@ impl PoolState {
         self.token_wanted.notify_one();
     }
 
-    /// Connections that take requests.
-    pub(crate) fn ready(&self) -> u32 {
-        self.sum(|share| share.ready.load(Ordering::Relaxed))
+    /// Connections of a class that take requests. Those of the other do not take its devices.
+    pub(crate) fn ready(&self, class: usize) -> u32 {
+        self.shares.iter().map(|classes| classes[class].ready.load(Ordering::Relaxed)).sum()
     }
 
     fn sum(&self, count: impl Fn(&Share) -> u32) -> u32 {

@@ -150,6 +150,23 @@ impl ShardDone {
     }
 }
 
+/// What is known of a shard of which only a few devices still wait for their answers.
+#[derive(Debug)]
+pub struct ShardSoFar {
+    /// As given.
+    pub id: u64,
+    /// One per device; `None`: it waits.
+    pub outcomes: Vec<Option<Outcome>>,
+    /// As in [`ShardDone`], so far.
+    pub answered_us: Vec<u32>,
+    /// As in [`ShardDone`], so far.
+    pub requests: u32,
+    /// As in [`ShardDone`].
+    pub first_write: Option<Monotonic>,
+    /// As in [`ShardDone`], so far.
+    pub last_answer: Option<Monotonic>,
+}
+
 /// Why devices of a shard stayed open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhyOpen {

@@ -184,7 +184,8 @@ impl<S: Side> Worker<S> {
             sent,
             row: Mutex::new(row),
             lease_until: Arc::clone(&lease_until),
-            _permit: permit,
+            permit: Mutex::new(permit),
+            counted: Mutex::default(),
             message,
             active: Arc::clone(&active),
         });

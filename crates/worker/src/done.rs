@@ -6,7 +6,7 @@ use std::time::Duration;
 use backend::rows::shard::ShardRow;
 use device_map::Position;
 use model::{Monotonic, Outcome, OutcomeRuns};
-use push::{NO_ANSWER, ShardDone, Side, WhyOpen};
+use push::{NO_ANSWER, ShardDone, ShardSoFar, Side, WhyOpen};
 use report::{Latencies, Part, ShardRecord, Stage};
 use tracing::error;
 
@@ -14,7 +14,7 @@ use crate::Worker;
 use crate::error::Error;
 use crate::held::Held;
 use crate::judge::{self, OPEN, Permit};
-use crate::launches::Active;
+use crate::launches::{Active, lock};
 use crate::prune::Dead;
 
 /// A shard that left the engine, on its way into the store.
@@ -48,8 +48,8 @@ impl<S: Side> Worker<S> {
             return None;
         };
         done.open.iter().for_each(|&index| done.outcomes[index as usize] = OPEN);
-        let latencies = latencies(&done);
-        self.count(&held, &done, &latencies);
+        let latencies = latencies(devices(&done));
+        self.count_done(&held, &done, &latencies);
         self.pass_on(&held, &done).await;
         let back_after = (!done.open.is_empty()).then(|| self.back_after(&held, &done));
         let is_silent = back_after.is_some() && done.is_untouched();
@@ -82,27 +82,61 @@ impl<S: Side> Worker<S> {
         record.inspect_err(|failure| error!(error = failure as &dyn std::error::Error, "no record")).ok()
     }
 
-    fn count(&self, held: &Held<S>, done: &ShardDone, latencies: &Latencies) {
+    /// Counts what is known of a shard that straggles, and lets others have its room.
+    pub(crate) fn count_so_far(&self, so_far: ShardSoFar) {
+        let Some(held) = self.table.get(so_far.id) else { return };
+        if let Ok(permit) = Arc::clone(&self.stragglers).try_acquire_owned() {
+            *lock(&held.permit) = permit;
+        }
+        let known = so_far.outcomes.iter().zip(&so_far.answered_us);
+        let known: Vec<_> = known.filter_map(|(outcome, us)| Some(((*outcome)?, *us))).collect();
+        self.count(&held, known.iter().map(|(outcome, _)| *outcome), &latencies(known.iter().copied()));
+        let mut counted = held.active.counted();
+        if held.is_burst() {
+            counted.progress.requests += u64::from(so_far.requests);
+        }
+        drop(counted);
+        *lock(&held.counted) = Some(so_far);
+    }
+
+    /// Counts a shard, without what was counted before it was done.
+    fn count_done(&self, held: &Held<S>, done: &ShardDone, all: &Latencies) {
+        let counted_before = lock(&held.counted).take();
+        let requests = done.requests - counted_before.as_ref().map_or(0, |before| before.requests);
+        match counted_before {
+            None => self.count(held, done.outcomes.iter().copied(), all),
+            Some(before) => {
+                let pairs = devices(done).zip(&before.outcomes);
+                let news: Vec<_> = pairs.filter(|(_, known)| known.is_none()).map(|(news, _)| news).collect();
+                self.count(held, news.iter().map(|(outcome, _)| *outcome), &latencies(news.iter().copied()));
+            }
+        }
+        if held.is_burst() {
+            let active = &held.active;
+            let us = |at: Option<Monotonic>| at.map(|at| active.us(at));
+            let (first_write_us, last_answer_us) = (us(done.first_write), us(done.last_answer));
+            let mut counted = active.counted();
+            first_write_us.into_iter().for_each(|us| counted.reach(Stage::FirstByte, us));
+            last_answer_us.into_iter().for_each(|us| counted.reach(Stage::LastAnswer, us));
+            let progress = &mut counted.progress;
+            progress.requests += u64::from(requests);
+            progress.first_write_us = [progress.first_write_us, first_write_us].into_iter().flatten().min();
+            progress.last_answer_us = progress.last_answer_us.max(last_answer_us);
+        }
+    }
+
+    fn count(&self, held: &Held<S>, outcomes: impl Iterator<Item = Outcome>, latencies: &Latencies) {
         let active = &held.active;
         let mut counted = active.counted();
         counted.changed_at = self.monotonic();
         counted.is_dirty = true;
-        if !held.is_burst() {
-            return;
+        if held.is_burst() {
+            let platform = held.platform();
+            let market = &active.manifest.groups[held.message.group as usize].market;
+            let runs = OutcomeRuns::encode(outcomes.filter(|outcome| *outcome != OPEN));
+            counted.progress.add_runs(platform, market, &runs);
+            counted.progress.latencies[platform.index()].merge(latencies);
         }
-        let us = |at: Option<Monotonic>| at.map(|at| active.us(at));
-        let (first_write_us, last_answer_us) = (us(done.first_write), us(done.last_answer));
-        first_write_us.into_iter().for_each(|us| counted.reach(Stage::FirstByte, us));
-        last_answer_us.into_iter().for_each(|us| counted.reach(Stage::LastAnswer, us));
-        let platform = held.platform();
-        let market = &active.manifest.groups[held.message.group as usize].market;
-        let runs = OutcomeRuns::encode(done.outcomes.iter().copied().filter(|outcome| *outcome != OPEN));
-        let progress = &mut counted.progress;
-        progress.add_runs(platform, market, &runs);
-        progress.latencies[platform.index()].merge(latencies);
-        progress.requests += u64::from(done.requests);
-        progress.first_write_us = [progress.first_write_us, first_write_us].into_iter().flatten().min();
-        progress.last_answer_us = progress.last_answer_us.max(last_answer_us);
     }
 
     /// Dead keys, a pause of the project, a fault that stops the launch.
@@ -140,13 +174,25 @@ impl<S: Side> Worker<S> {
     }
 }
 
-/// Latencies of the accepted answers.
-fn latencies(done: &ShardDone) -> Latencies {
+/// Outcomes and when the answers came.
+fn devices(done: &ShardDone) -> impl Iterator<Item = (Outcome, u32)> + '_ {
+    done.outcomes.iter().copied().zip(done.answered_us.iter().copied())
+}
+
+/// Latencies of the accepted answers. Many come at the same moment, when a thread has read them.
+fn latencies(devices: impl Iterator<Item = (Outcome, u32)>) -> Latencies {
     let mut latencies = Latencies::default();
-    for (outcome, &us) in done.outcomes.iter().zip(&done.answered_us) {
-        if us != NO_ANSWER && outcome.with_resent(false) == Outcome::ACCEPTED {
-            latencies.record(u64::from(us));
+    let (mut us, mut count) = (NO_ANSWER, 0);
+    for (outcome, answered_us) in devices {
+        if answered_us == NO_ANSWER || outcome.with_resent(false) != Outcome::ACCEPTED {
+            continue;
         }
+        if answered_us != us {
+            latencies.record_n(u64::from(us), count);
+            (us, count) = (answered_us, 0);
+        }
+        count += 1;
     }
+    latencies.record_n(u64::from(us), count);
     latencies
 }

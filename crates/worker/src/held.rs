@@ -8,7 +8,7 @@ use backend::Queue;
 use backend::rows::shard::{Before, ShardName, ShardRow};
 use model::queued::ShardMessage;
 use model::{Monotonic, Platform};
-use push::Side;
+use push::{ShardSoFar, Side};
 use report::{Positions, ShardRecord};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
@@ -33,8 +33,10 @@ pub(crate) struct Held<S> {
     pub(crate) row: Mutex<Row>,
     /// End of the lease on the monotonic clock; the engine stops a second before it.
     pub(crate) lease_until: Arc<AtomicU64>,
-    /// Room in this worker; given back with the last hold on the shard.
-    pub(crate) _permit: OwnedSemaphorePermit,
+    /// Room in this worker; given back with the last hold on the shard at the latest.
+    pub(crate) permit: Mutex<OwnedSemaphorePermit>,
+    /// What was counted of it before it was done.
+    pub(crate) counted: Mutex<Option<ShardSoFar>>,
 }
 
 /// The shard's row as this worker last wrote it.

@@ -28,10 +28,10 @@ use backend::{Backend, Queue};
 use model::runtime::Runtime;
 use model::{Monotonic, Platform, Purpose, ShardSizes, Timestamp};
 use push::{
-    Engine, EngineConfig, LaunchStop, Listener, Outside, Pool, PoolConfig, PoolId, Rehearsal, ShardDone,
+    Engine, EngineConfig, LaunchStop, Listener, Outside, Pool, PoolConfig, PoolId, Rehearsal, ShardDone, ShardSoFar,
     Side, Target,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -66,7 +66,7 @@ pub async fn run<S: Side>(
     handle: Handle,
     shutdown: CancellationToken,
 ) -> std::result::Result<(), push::Error> {
-    let (outbox, inbox) = mpsc::channel(DONE_MAX);
+    let (outbox, inbox) = mpsc::channel(NEWS_MAX);
     let engine = Engine::start(sending.engine, sending.outside, Outbox(outbox.clone()))?;
     let mut pools = HashMap::new();
     for (target, config) in sending.pools {
@@ -88,18 +88,21 @@ pub async fn run<S: Side>(
         launches: launches::Launches::default(),
         snapshots: snapshots::Snapshots::default(),
         table: held::Table::default(),
+        stragglers: Arc::new(Semaphore::new(STRAGGLERS_MAX)),
     });
     worker.run(inbox, shutdown).await;
     Ok(())
 }
 
-/// Shards that left the engine and are not yet recorded, at most: more than there is room for.
-const DONE_MAX: usize = 16_384;
+/// What waits to be taken from the engine, at most: more than there is room for, and each shard may straggle and end.
+const NEWS_MAX: usize = 32_768;
 
 /// What the engine has to say.
 enum News {
     /// A shard is finished.
     Done(ShardDone),
+    /// All but a few devices of a shard are.
+    Straggles(ShardSoFar),
     /// A fault that every device would meet, met by a device of this shard.
     Stopped(u64, LaunchStop),
     /// The project's quota is used up for so long.
@@ -114,6 +117,11 @@ impl Listener for Outbox {
         if self.0.try_send(News::Done(shard)).is_err() {
             error!("a finished shard is lost: its lease ends, and somebody takes it over");
         }
+    }
+
+    fn straggles(&self, shard: ShardSoFar) {
+        // Should it not fit, the shard is counted when it is done.
+        let _ = self.0.try_send(News::Straggles(shard));
     }
 
     fn stopped(&self, shard: u64, stop: LaunchStop) {
@@ -147,12 +155,16 @@ pub(crate) struct Worker<S: Side> {
     launches: launches::Launches<S>,
     snapshots: snapshots::Snapshots,
     table: held::Table<S>,
+    stragglers: Arc<Semaphore>,
 }
 
 /// Calls on a delayed queue at once: its messages come when their time has, not all together.
 const DELAYED_RECEIVERS: usize = 1;
-/// Shards of one provider that a worker holds, at most; twice this is still less than `DONE_MAX`.
+/// Shards of one provider that a worker holds, at most, besides those that straggle.
 const ROOM_MAX: usize = 4_096;
+/// Shards that straggle and do not keep others out, at most. What twice as many as all three together have to say still
+/// fits into `NEWS_MAX`.
+const STRAGGLERS_MAX: usize = 4_096;
 /// Tries of a small write that nobody else would make.
 const TRIES: usize = 5;
 

@@ -68,6 +68,7 @@ impl<S: Side> Worker<S> {
             let mut recordings = Vec::with_capacity(batch.len());
             for news in batch.drain(..) {
                 match news {
+                    News::Straggles(so_far) => self.count_so_far(so_far),
                     News::Done(done) => recordings.extend(self.finish(done).await.map(Recording::new)),
                     News::Stopped(shard, stop) => self.stop_launch_of(shard, stop).await,
                     News::Paused(pool, pause) => self.pause_project_of(pool, pause).await,

@@ -161,23 +161,23 @@ impl Engineer {
         let mut watch = self.watch();
         loop {
             let judged: Value = self.client.get(&readiness).await?;
-            let (warm, wanted) = self.connections().await?;
+            let pools = self.pools().await?;
+            let (warm, wanted) = connections(&pools);
             if judged["is_ready"] == true && warm >= wanted {
                 return Ok(
                     progress.done(&format!("every interlock holds, {} connections warm", thousands(warm)))
                 );
             }
-            let missing = what_is_missing(&judged);
+            let missing = what_is_missing(&judged, &pools);
             progress.note(&format!("{warm} of {wanted} connections warm; {missing}"));
             watch.look(warm, &missing).await?;
         }
     }
 
-    /// Connections of all workers: warm ones, and how many there should be.
-    async fn connections(&self) -> Result<(u64, u64)> {
+    /// The pools of all workers.
+    async fn pools(&self) -> Result<Vec<WorkerPool>> {
         let workers: Vec<Worker> = self.client.get("/v1/workers").await?;
-        let pools = || workers.iter().flat_map(|worker| &worker.pools);
-        Ok((pools().map(|pool| pool.warm).sum(), pools().map(|pool| pool.connections).sum()))
+        Ok(workers.into_iter().flat_map(|worker| worker.pools).collect())
     }
 
     fn watch(&self) -> Watch {
@@ -231,16 +231,27 @@ pub(crate) struct Worker {
 /// A pool in a heartbeat.
 #[derive(Deserialize)]
 pub(crate) struct WorkerPool {
+    app: String,
     connections: u64,
     warm: u64,
+    last_error: String,
 }
 
-/// The interlocks that do not hold.
-fn what_is_missing(judged: &Value) -> String {
+/// Warm connections, and how many there should be.
+fn connections(pools: &[WorkerPool]) -> (u64, u64) {
+    (pools.iter().map(|pool| pool.warm).sum(), pools.iter().map(|pool| pool.connections).sum())
+}
+
+/// The interlocks that do not hold; if all do, what keeps connections from becoming warm.
+fn what_is_missing(judged: &Value, pools: &[WorkerPool]) -> String {
     let interlocks = judged["interlocks"].as_array().map(Vec::as_slice).unwrap_or_default();
     let missing = interlocks.iter().filter(|interlock| interlock["holds"] != true);
     let missing: Vec<_> = missing.map(|interlock| interlock["detail"].as_str().unwrap_or_default()).collect();
-    missing.join("; ")
+    if !missing.is_empty() {
+        return missing.join("; ");
+    }
+    let cold = pools.iter().filter(|pool| pool.warm < pool.connections && !pool.last_error.is_empty());
+    cold.map(|pool| format!("{}: {}", pool.app, pool.last_error)).collect::<Vec<_>>().join("; ")
 }
 
 /// A text field of an answer.

@@ -159,6 +159,8 @@ impl Driver {
     /// Serves until [`Ask::Stop`].
     pub(crate) fn run(mut self) -> Result<(), Error> {
         let mut events = Events::with_capacity(4_096);
+        // Whoever connected before may not be let in by a storm that rages from the beginning.
+        self.mind_the_door();
         loop {
             let timeout = self.timeout();
             match self.poll.poll(&mut events, timeout) {

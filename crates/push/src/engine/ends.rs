@@ -12,6 +12,7 @@ use super::lane::{Again, Stage};
 use super::sender::{Errand, Sender};
 use super::tag::Tag;
 use crate::again::{self, Next};
+use crate::back_off::Proof;
 use crate::verdict::{Effect, Fault, KeyState, Verdict};
 use crate::work::{Keys, LaunchStop};
 use crate::{apns, fcm, trouble};
@@ -58,12 +59,12 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     #[inline]
     fn note_accepted(&mut self, connection: ConnectionRef) {
         if self.link(connection).is_some_and(|link| !link.is_authenticated) {
-            self.become_warm(connection, true);
+            self.become_warm(connection, true, Proof::Use);
         }
     }
 
     #[cold]
-    fn become_warm(&mut self, connection: ConnectionRef, is_authenticated: bool) {
+    fn become_warm(&mut self, connection: ConnectionRef, is_authenticated: bool, proof: Proof) {
         let Self { links, lanes, .. } = self;
         let Some(Some(link)) = links.get_mut(connection.user as usize) else { return };
         let lane = &lanes[link.lane as usize];
@@ -71,8 +72,8 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             link.is_warm = true;
             link.is_authenticated |= is_authenticated;
         });
-        if !link.is_sent_away {
-            lane.pool.failures.store(0, Ordering::Relaxed);
+        if !link.is_sent_away && lane.pool.failures.clear(link.opened_at, proof) {
+            lane.pool.connection_wanted.notify_one();
         }
     }
 
@@ -239,7 +240,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let Some(verdict) = verdict else { return };
         let pool = &self.lanes[lane_at as usize].pool;
         if verdict == Verdict::ACCEPTED {
-            return self.become_warm(connection, true);
+            return self.become_warm(connection, true, Proof::Answer);
         }
         pool.note_error(verdict.outcome.reason());
         if matches!(verdict.key, KeyState::Dead(_)) {
@@ -247,7 +248,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         }
         let is_of_canary = matches!(verdict.effect, Effect::None | Effect::Alarm);
         if is_of_canary && !verdict.outcome.is_transient() {
-            self.become_warm(connection, false);
+            self.become_warm(connection, false, Proof::Answer);
         }
     }
 
@@ -274,8 +275,9 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             }
             ConnectionEvent::Draining { reason, debug_data } => {
                 let is_goaway = matches!(reason, DrainReason::GoAway { .. });
-                if is_goaway && !link.is_sent_away && link.was_of_no_use(self.clock.monotonic().0) {
-                    lane.pool.failures.fetch_add(1, Ordering::Relaxed);
+                let now = self.clock.monotonic().0;
+                if is_goaway && !link.is_sent_away && link.was_of_no_use(now) {
+                    lane.pool.failures.add(link.opened_at, link.is_warm, now);
                 }
                 link.is_sent_away |= is_goaway;
                 match reason {
@@ -285,6 +287,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                     DrainReason::Timeouts => {
                         lane.pool.note_error("connection replaced: too many requests without answer");
                     }
+                    DrainReason::Resets => lane.pool.note_error("connection replaced: too many requests given up"),
                     _ => {}
                 }
                 link.enter(Stage::Draining, lane.share());
@@ -293,13 +296,13 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                 let lane_at = link.lane;
                 let goodbye = apns::answer::goodbye(debug_data);
                 if let Some(reason) = goodbye.filter(|_| lane.pool.platform == Platform::Apns) {
-                    self.alarm(lane_at, reason, None, self.clock.monotonic().0);
+                    self.alarm(lane_at, reason, None, now);
                 }
             }
             ConnectionEvent::Pong { .. } => {
                 let is_of_apns = lane.pool.platform == Platform::Apns;
                 if is_of_apns && !link.is_warm {
-                    self.become_warm(connection, false);
+                    self.become_warm(connection, false, Proof::Answer);
                 }
             }
             ConnectionEvent::Closed { error } => self.forget_link(connection, &error),
@@ -318,8 +321,9 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             let error = trouble::of_connection(error);
             tracing::debug!(pool = lane.pool.key, error, "connection closed");
             lane.pool.note_error(error);
-            if !link.is_sent_away && link.was_of_no_use(self.clock.monotonic().0) {
-                lane.pool.failures.fetch_add(1, Ordering::Relaxed);
+            let now = self.clock.monotonic().0;
+            if !link.is_sent_away && link.was_of_no_use(now) {
+                lane.pool.failures.add(link.opened_at, link.is_warm, now);
             }
         }
         lane.has_news = true;

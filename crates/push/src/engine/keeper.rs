@@ -54,15 +54,13 @@ impl Keeper {
         while !self.is_stopped() {
             match self.next_missing() {
                 Some((thread, class)) => {
-                    let wait = match self.open(thread, class).await {
-                        Ok(()) => self.pool.config.open_spacing,
-                        Err(error) => {
-                            self.pool.note_error(describe(&error));
-                            self.pool.failures.fetch_add(1, Ordering::Relaxed);
-                            Duration::ZERO
-                        }
-                    };
-                    self.runtime.clock.sleep(wait.max(self.back_off())).await;
+                    let clock = &self.runtime.clock;
+                    let began = clock.monotonic();
+                    if let Err(error) = self.open(thread, class).await {
+                        self.pool.note_error(describe(&error));
+                        self.pool.failures.add(began.0, false, clock.monotonic().0);
+                    }
+                    self.pause().await;
                 }
                 None => self.pool.connection_wanted.notified().await,
             }
@@ -149,15 +147,31 @@ impl Keeper {
         Ok(address)
     }
 
+    /// Waits before the next opening: longer and longer while connections fail, until one of them works.
+    async fn pause(&self) {
+        let clock = &self.runtime.clock;
+        let began = clock.monotonic();
+        let spaced = began + self.pool.config.open_spacing;
+        let until = spaced.max(began + self.back_off());
+        loop {
+            let is_failing = self.pool.failures.is_any();
+            let left = if is_failing { until } else { spaced }.since(clock.monotonic());
+            if left.is_zero() || self.is_stopped() {
+                return;
+            }
+            tokio::select! {
+                () = clock.sleep(left) => {}
+                () = self.pool.connection_wanted.notified() => {}
+            }
+        }
+    }
+
     /// Zero as long as connections succeed; then doubling from its minimum to its maximum, give or take a half.
     fn back_off(&self) -> Duration {
         let config = &self.pool.config;
-        let failures = self.pool.failures.load(Ordering::Relaxed);
-        if failures == 0 {
-            return Duration::ZERO;
-        }
-        let doubled = config.back_off_min.saturating_mul(1 << (failures - 1).min(16));
-        let half = doubled.min(config.back_off_max) / 2;
+        let is_busy = self.pool.devices.load(Ordering::Relaxed) > 0;
+        let max = if is_busy { config.back_off_max.min(config.busy_back_off_max) } else { config.back_off_max };
+        let half = self.pool.failures.wait(config.back_off_min, max) / 2;
         let jitter_ns = self.runtime.randomness.u64() % (2 * half.as_nanos() as u64).max(1);
         half + Duration::from_nanos(jitter_ns)
     }

@@ -15,6 +15,7 @@ use crate::pool::{Counts, PoolState, Share};
 use crate::token::Token;
 use crate::{apns, fcm};
 
+/// A connection that lasts as long as this was of use, if only to wait for a burst.
 const SHORT_LIFE: Nanos = 10_000_000_000;
 
 /// A device to be sent again, on another connection if there is one.
@@ -40,8 +41,8 @@ pub(crate) struct Lane<K> {
     warm_up: Option<(u64, Template)>,
     /// Since when no connection of this lane has taken requests.
     pub(crate) unready_since: Option<Nanos>,
-    /// Since when no connection of the whole pool has.
-    pub(crate) pool_unready_since: Option<Nanos>,
+    /// Since when no connection that takes from the queue has, of whatever thread.
+    pub(crate) queue_unready_since: Option<Nanos>,
     /// Since when there has been no usable token.
     pub(crate) tokenless_since: Option<Nanos>,
     /// Something came up that its connections should be asked about.
@@ -65,7 +66,7 @@ impl<K> Lane<K> {
             token: None,
             warm_up: None,
             unready_since: None,
-            pool_unready_since: None,
+            queue_unready_since: None,
             tokenless_since: None,
             has_news: false,
             is_closed: false,
@@ -80,6 +81,11 @@ impl<K> Lane<K> {
     #[inline]
     pub(crate) fn ready(&self) -> u32 {
         self.share().ready.load(Ordering::Relaxed)
+    }
+
+    /// Connections that take requests from the queue, those of other threads included.
+    pub(crate) fn ready_of_queue(&self) -> u32 {
+        self.pool.ready(self.class)
     }
 
     /// Whether requests may be started now, as far as token and quota are concerned. Takes up a new token.
@@ -259,9 +265,13 @@ impl Link {
     /// Whether it never worked, or ends soon after it was opened and before a shard's request was accepted: the next ones
     /// wait longer and longer, for opening and closing quickly looks like an attack.
     pub(crate) fn was_of_no_use(&self, now: Nanos) -> bool {
-        let is_short = now < self.opened_at + SHORT_LIFE;
         let was_used = self.is_authenticated && self.wrote.is_some();
-        !was_used && (!self.is_warm || is_short)
+        !was_used && !self.has_lasted(now)
+    }
+
+    /// Whether it has worked for long.
+    pub(crate) fn has_lasted(&self, now: Nanos) -> bool {
+        self.is_warm && now >= self.opened_at + SHORT_LIFE
     }
 
     /// Takes it out of the counts.

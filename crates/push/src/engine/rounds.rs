@@ -17,6 +17,7 @@ use super::queue::Waiting;
 use super::sender::{Errand, Sender};
 use super::shard::Ending;
 use super::tag::Tag;
+use crate::back_off::Proof;
 use crate::gate::Passage;
 use crate::pool::{CLASSES, PoolId};
 use crate::trouble;
@@ -92,12 +93,12 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let lane_at = pool.0 as usize * CLASSES + class;
         let Some(lane) = self.lanes.get_mut(lane_at) else { return };
         if lane.is_closed {
-            return give_up(lane, &ConnectionError::Local);
+            return give_up(lane, &ConnectionError::Local, now);
         }
         let transport = Tls::connect(address, lane.pool.server_name.clone(), Arc::clone(&lane.pool.tls));
         let transport = match transport {
             Ok(transport) => transport,
-            Err(error) => return give_up(lane, &error),
+            Err(error) => return give_up(lane, &error, now),
         };
         let config = ConnectionConfig {
             streams_max: lane.pool.config.streams_max,
@@ -124,6 +125,8 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                 self.end_writing(slot, ending);
             } else if self.shards[usize::from(slot)].as_ref().is_some_and(|shard| shard.is_done()) {
                 self.report(slot);
+            } else {
+                self.release_straggler(slot, now);
             }
         }
         if !revoked.is_empty() {
@@ -133,6 +136,14 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         for lane_at in 0..self.lanes.len() {
             self.sweep_lane(lane_at, now);
         }
+    }
+
+    /// A device that waits for its answer does not keep others out of the pool.
+    fn release_straggler(&mut self, slot: u16, now: Nanos) {
+        let Some(shard) = self.shards[usize::from(slot)].as_deref_mut() else { return };
+        let Some((devices, so_far)) = shard.straggles(now) else { return };
+        self.lanes[shard.lane as usize].pool.devices.fetch_sub(devices, Ordering::Relaxed);
+        self.shared.listener.straggles(so_far);
     }
 
     /// Whether nothing more may be written for a shard, and what becomes of it then. Notes when its gate shuts and opens.
@@ -175,8 +186,8 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let was_tokenless = lane.tokenless_since.is_some();
         lane.tokenless_since = is_tokenless.then(|| lane.tokenless_since.unwrap_or(now));
         lane.has_news |= was_tokenless && !is_tokenless;
-        let is_pool_unready = is_unready && lane.pool.ready() == 0;
-        lane.pool_unready_since = is_pool_unready.then(|| lane.pool_unready_since.unwrap_or(now));
+        let is_queue_unready = is_unready && lane.ready_of_queue() == 0;
+        lane.queue_unready_since = is_queue_unready.then(|| lane.queue_unready_since.unwrap_or(now));
         if !lane.is_closed && lane.pool.is_closing.load(Ordering::Acquire) {
             lane.is_closed = true;
             self.errands.extend(lane.links.iter().map(|connection| Errand::Drain(*connection)));
@@ -247,7 +258,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                 let is_over = self.is_over(Some(waiting.since), config.patience, now);
                 is_over.then_some(Ending::Return(WhyOpen::Held))
             }
-            _ if self.is_over(lane.pool_unready_since, config.no_connection_within, now) => {
+            _ if self.is_over(lane.queue_unready_since, config.no_connection_within, now) => {
                 Some(Ending::Final(Class::NotSent, Reason::NoConnection))
             }
             _ => self.is_over(lane.tokenless_since, config.token_within, now).then_some(STOPPED),
@@ -281,6 +292,10 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             if !link.is_authenticated {
                 self.errands.push(Errand::Ask(link.connection));
             }
+            let pool = &self.lanes[link.lane as usize].pool;
+            if link.has_lasted(now) && pool.failures.clear(link.opened_at, Proof::Use) {
+                pool.connection_wanted.notify_one();
+            }
         }
     }
 
@@ -307,11 +322,11 @@ impl<K: Keys, L: Listener> Sender<K, L> {
 }
 
 /// A connection that could not even begin.
-fn give_up<K>(lane: &Lane<K>, error: &ConnectionError) {
+fn give_up<K>(lane: &Lane<K>, error: &ConnectionError, now: Nanos) {
     let share = lane.share();
     share.alive.fetch_sub(1, Ordering::Relaxed);
     share.opening.fetch_sub(1, Ordering::Relaxed);
-    lane.pool.failures.fetch_add(1, Ordering::Relaxed);
+    lane.pool.failures.add(now, false, now);
     lane.pool.note_error(trouble::of_connection(error));
     lane.pool.connection_wanted.notify_one();
 }

@@ -216,6 +216,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         shard.count(started, now);
         let is_through = index == devices;
         if is_through {
+            shard.note_through(now);
             lane.walking.retain(|walked| *walked != slot);
         }
         if let Some(Some(link)) = links.get_mut(connection.user as usize) {
@@ -328,8 +329,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         self.free_slots.push(slot);
         self.active -= 1;
         let lane = &self.lanes[shard.lane as usize];
-        let devices = shard.work.keys.len();
-        lane.pool.devices.fetch_sub(devices, Ordering::Relaxed);
+        lane.pool.devices.fetch_sub(shard.unreleased(), Ordering::Relaxed);
         self.shared.listener.done(shard.into_done());
     }
 

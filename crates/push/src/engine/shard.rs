@@ -10,7 +10,7 @@ use crate::fcm::template::ttl_s;
 use crate::group_message::{Body, Requests};
 use crate::token::Token;
 use crate::verdict::{KeyState, Verdict};
-use crate::work::{DeadKey, Keys, LaunchStop, NO_ANSWER, ShardDone, WhyOpen, Work};
+use crate::work::{DeadKey, Keys, LaunchStop, NO_ANSWER, ShardDone, ShardSoFar, WhyOpen, Work};
 
 /// Why nothing more is written for a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,13 @@ pub(crate) struct Prepared {
     good_until: Nanos,
 }
 
+/// What a device without outcome has instead.
+const UNFINISHED: Outcome = Outcome::new(Class::NotSent, Reason::WorkerStopped);
+/// Of so many devices of a shard one may be without outcome when the shard straggles.
+const STRAGGLERS_SHARE: u32 = 10;
+/// How long after its last device was started a shard that is not done straggles: providers usually answer earlier.
+const STRAGGLES_AFTER: Nanos = 250_000_000;
+
 pub(crate) struct Active<K> {
     pub(crate) work: Work<K>,
     /// The lane that sends it.
@@ -44,6 +51,10 @@ pub(crate) struct Active<K> {
     /// The first device for which nothing was started.
     pub(crate) next: u32,
     ending: Option<Ending>,
+    /// When a request for its last device was started.
+    through_at: Option<Nanos>,
+    /// Devices whose room in the pool was given back.
+    released: u32,
     /// Devices without outcome.
     left: u32,
     done: ShardDone,
@@ -55,7 +66,7 @@ impl<K: Keys> Active<K> {
         let count = devices as usize;
         let done = ShardDone {
             id: work.id,
-            outcomes: vec![Outcome::new(Class::NotSent, Reason::WorkerStopped); count],
+            outcomes: vec![UNFINISHED; count],
             answered_us: vec![NO_ANSWER; count],
             requests: 0,
             not_processed: 0,
@@ -76,6 +87,8 @@ impl<K: Keys> Active<K> {
             shut_since: None,
             next: 0,
             ending: None,
+            through_at: None,
+            released: 0,
             left: devices,
             done,
         }
@@ -127,6 +140,38 @@ impl<K: Keys> Active<K> {
     #[inline]
     pub(crate) fn first_attempt(&self) -> Attempt {
         if self.work.is_taken_over { Attempt::TAKEN_OVER } else { Attempt::FIRST }
+    }
+
+    /// For every device a request was started.
+    pub(crate) fn note_through(&mut self, now: Nanos) {
+        self.through_at.get_or_insert(now);
+    }
+
+    /// What is known, when only a few of its devices still wait for answers and room for so many of the others has not been
+    /// given back yet; at most once.
+    pub(crate) fn straggles(&mut self, now: Nanos) -> Option<(u32, ShardSoFar)> {
+        let devices = self.work.keys.len();
+        let is_late = self.through_at.is_some_and(|through_at| now >= through_at + STRAGGLES_AFTER);
+        let is_almost_done = self.left > 0 && self.left <= devices / STRAGGLERS_SHARE;
+        if self.released > 0 || !is_late || !is_almost_done || self.is_ending() {
+            return None;
+        }
+        self.released = devices - self.left;
+        let known = |outcome: &Outcome| (*outcome != UNFINISHED).then_some(*outcome);
+        let so_far = ShardSoFar {
+            id: self.done.id,
+            outcomes: self.done.outcomes.iter().map(known).collect(),
+            answered_us: self.done.answered_us.clone(),
+            requests: self.done.requests,
+            first_write: self.done.first_write,
+            last_answer: self.done.last_answer,
+        };
+        Some((self.released, so_far))
+    }
+
+    /// Devices whose room in the pool was not given back.
+    pub(crate) fn unreleased(&self) -> u32 {
+        self.work.keys.len() - self.released
     }
 
     /// Requests were started.

@@ -11,4 +11,5 @@ mod outside;
 mod pools;
 mod rig;
 mod storms;
+mod stragglers;
 mod validating;

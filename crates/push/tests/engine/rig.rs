@@ -11,7 +11,7 @@ use model::{Class, LaunchId, OnUnknown, Outcome, Platform, Reason};
 use provider_sim::{Fingerprint, Simulator};
 use push::{
     Alarm, Credential, Endpoint, Engine, EngineConfig, GroupMessage, Installation, LaunchGate, Listener,
-    Live, Outside, Pool, PoolConfig, PoolStatus, ShardDone, ShardWork, Target, Trust,
+    Live, Outside, Pool, PoolConfig, PoolStatus, ShardDone, ShardSoFar, ShardWork, Target, Trust,
 };
 
 use crate::outside::{MadeUp, message, runtime};
@@ -24,12 +24,17 @@ pub(crate) const APP: &str = "org.example.app";
 pub(crate) struct Ear {
     done: Mutex<Sender<ShardDone>>,
     pub(crate) alarms: Arc<Mutex<Vec<Alarm>>>,
+    stragglers: Arc<Mutex<Vec<ShardSoFar>>>,
 }
 
 impl Listener for Ear {
     fn done(&self, shard: ShardDone) {
         // The test may be over already.
         let _ = self.done.lock().unwrap().send(shard);
+    }
+
+    fn straggles(&self, shard: ShardSoFar) {
+        self.stragglers.lock().unwrap().push(shard);
     }
 
     fn alarm(&self, alarm: Alarm) {
@@ -42,6 +47,7 @@ pub(crate) struct Rig {
     pub(crate) pool: Pool<Live>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) alarms: Arc<Mutex<Vec<Alarm>>>,
+    pub(crate) stragglers: Arc<Mutex<Vec<ShardSoFar>>>,
     done: Receiver<ShardDone>,
     // Behind the engine: it outlives the engine's connections.
     pub(crate) simulator: Simulator,
@@ -93,7 +99,12 @@ impl Rig {
         let clock = Arc::clone(&runtime.clock);
         let (sender, done) = channel();
         let alarms = Arc::default();
-        let ear = Ear { done: Mutex::new(sender), alarms: Arc::clone(&alarms) };
+        let stragglers = Arc::default();
+        let ear = Ear {
+            done: Mutex::new(sender),
+            alarms: Arc::clone(&alarms),
+            stragglers: Arc::clone(&stragglers),
+        };
         let endpoint = Endpoint { host: "127.0.0.1".into(), port };
         let target = Target::live(
             Installation::Simulated,
@@ -106,7 +117,7 @@ impl Rig {
         );
         let engine = Engine::start(engine, Outside::new(runtime), ear).unwrap();
         let pool = engine.open(target.unwrap(), pool).unwrap();
-        Self { engine, pool, clock, alarms, done, simulator }
+        Self { engine, pool, clock, alarms, stragglers, done, simulator }
     }
 
     pub(crate) fn platform(&self) -> Platform {
@@ -247,7 +258,7 @@ impl Accounts {
 }
 
 /// The key of the device with this number, as the simulator knows it.
-fn fingerprint(platform: Platform, number: u32) -> Fingerprint {
+pub(crate) fn fingerprint(platform: Platform, number: u32) -> Fingerprint {
     let keys = MadeUp { platform, first: number, count: 1, has_unusable: false };
     let mut room = [0; 256];
     Fingerprint::of_bytes(keys.write(0, &mut room))

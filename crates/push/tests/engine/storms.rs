@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{Class, Platform, Reason};
 use provider_sim::Config;
 use provider_sim::config::{Certificate, ConnectionFault, Hits, Storm};
-use push::EngineConfig;
+use push::{EngineConfig, PoolConfig};
 
 use crate::rig::{Accounts, Rig, pool_config};
 
@@ -176,6 +176,23 @@ fn when_every_connection_is_cut_and_refused_for_a_while_the_rest_goes_afterwards
     assert!((1..=CONNECTIONS as usize).contains(&hit), "{hit}");
     assert!(accounts.accepted() + hit * 1_000 >= DEVICES as usize, "{}", accounts.accepted());
     assert!(says(&rig, "server refuses connections"), "{:?}", rig.pool.troubles());
+}
+
+#[test]
+fn devices_do_not_wait_for_connections_of_the_other_class() {
+    let cut = on_one(ConnectionFault::Reset);
+    let storm = Storm { from_request: 2_000, refuses: true, hits: Hits::All, at_request: 1, ..cut };
+    // The one for doubtful keys has no request, so nothing happens to it.
+    let pool = PoolConfig { doubtful_connections: 1, ..pool_config(Platform::Apns, CONNECTIONS) };
+    let engine = EngineConfig { threads: 2, ..impatient() };
+    let rig = Rig::with(simulator(Platform::Apns, storm), pool, engine);
+    let accounts = rig.send(DEVICES, 500);
+    rig.compare(&accounts);
+    assert!(accounts.count(Class::NotSent, Reason::NoConnection) > 0);
+    // Those that come when all is over find nobody to take them either.
+    let accounts = rig.send(DEVICES, 500);
+    assert_eq!(accounts.count(Class::NotSent, Reason::NoConnection), DEVICES as usize);
+    assert_eq!(rig.pool.status().ready, 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backend::Queue;
 use backend::rows::{fleet, launch};
-use model::{Class, Digest, Launch, LaunchId, Platform, Reason};
+use model::{Class, Digest, Launch, LaunchId, OnUnknown, Platform, Reason};
 use report::{Live, Progress, Stages};
 
 use crate::stage::{Play, Stage};
@@ -39,10 +39,7 @@ async fn progress_and_stages_add_up_to_the_records() {
     let launch = stage.press().await;
     stage.finished(&launch).await;
     worker.stop().await;
-    let mut live = Live::default();
-    for row in fleet::progress(&*stage.backend.store, launch.id).await.unwrap() {
-        live.take(Progress::decode(&row).unwrap());
-    }
+    let live = live(&stage, &launch).await;
     let account = stage.account(&launch).await;
     assert_eq!(live.total(), account.report.counts);
     assert_eq!(live.latencies().count(), 4_500);
@@ -53,6 +50,44 @@ async fn progress_and_stages_add_up_to_the_records() {
     }
     assert_eq!(stages.of(report::Stage::Enqueue).count(), u64::from(launch.slices));
     assert_eq!(stages.of(report::Stage::Record).count(), u64::from(launch.shards));
+}
+
+/// What all workers have counted of a launch.
+async fn live(stage: &Stage, launch: &Launch) -> Live {
+    let mut live = Live::default();
+    for row in fleet::progress(&*stage.backend.store, launch.id).await.unwrap() {
+        live.take(Progress::decode(&row).unwrap());
+    }
+    live
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_that_wait_for_answers_hide_nobody_else_from_the_progress() {
+    let mut play = Play { answer_within: Duration::from_secs(4), ..Play::default() };
+    // One in almost every shard, more shards than the pools have room for.
+    play.apns.faults.silent = 0.01;
+    play.fcm.faults.silent = 0.02;
+    play.connections = [1, 1];
+    play.policy.on_unknown = OnUnknown::Leave;
+    let stage = Stage::new(play).await;
+    let _dispatcher = stage.dispatcher("d1");
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let launch = stage.press().await;
+    // Nobody has been given up yet, and all who are answered are counted.
+    stage
+        .until("everybody else is counted", async || {
+            let total = live(&stage, &launch).await.total();
+            total.unknown == 0 && launch.devices - total.accepted < launch.devices / 20
+        })
+        .await;
+    stage.finished(&launch).await;
+    worker.stop().await;
+    let account = stage.account(&launch).await;
+    let live = live(&stage, &launch).await;
+    assert_eq!(live.total(), account.report.counts, "nobody is counted twice");
+    assert_eq!(live.latencies().count(), account.report.counts.accepted);
+    assert!(account.report.counts.unknown > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

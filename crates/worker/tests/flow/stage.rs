@@ -40,6 +40,7 @@ pub(crate) struct Play {
     pub(crate) policy: Policy,
     /// Of each provider's pool.
     pub(crate) connections: [u32; 2],
+    pub(crate) answer_within: Duration,
     pub(crate) seed: u64,
     /// Where the backend lives; in memory unless told otherwise.
     pub(crate) folder: Option<PathBuf>,
@@ -55,6 +56,7 @@ impl Default for Play {
             sizes: ShardSizes { apns: 200, fcm: 100, slices_max: 8 },
             policy: Policy::default(),
             connections: [3, 3],
+            answer_within: EngineConfig::default().answer_within,
             seed: 7,
             folder: None,
         }
@@ -160,7 +162,7 @@ impl Stage {
     pub(crate) fn worker_on(&self, backend: Backend, config: worker::Config) -> Role {
         let (shutdown, handle) = (CancellationToken::new(), worker::Handle::default());
         let sending = worker::Sending {
-            engine: EngineConfig::default(),
+            engine: EngineConfig { answer_within: self.play.answer_within, ..EngineConfig::default() },
             outside: Outside::new(self.runtime.clone()),
             pools: Platform::ALL.map(|platform| self.pool(platform)).into(),
         };

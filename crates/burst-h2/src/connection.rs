@@ -267,17 +267,14 @@ impl Connection {
                 is_stuck = true;
                 continue;
             }
+            self.timeouts += u32::from(!is_answered);
+            if self.timeouts >= self.config.timeouts_max {
+                self.drain_for(DrainReason::Timeouts, &[], ends);
+            }
             self.reset_stream(self.slots.get(at).stream(), ErrorCode::CANCEL, ends);
             self.end_unanswered(at, Cause::Timeout, ends);
-            self.timeouts += u32::from(!is_answered);
         }
-        if is_stuck {
-            return Err(ConnectionError::Deadline("room in the socket"));
-        }
-        if self.timeouts >= self.config.timeouts_max {
-            self.drain_for(DrainReason::Timeouts, &[], ends);
-        }
-        Ok(())
+        if is_stuck { Err(ConnectionError::Deadline("room in the socket")) } else { Ok(()) }
     }
 
     /// Whether all of the request is produced and its last byte not wholly with the kernel: it leaves if that takes it.

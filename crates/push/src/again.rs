@@ -7,7 +7,7 @@ use model::{Class, OnUnknown, Outcome, Platform, Reason};
 use crate::verdict::{Effect, Fault, Verdict};
 
 /// How often a device is sent again because a provider did not process the request.
-pub const REFUSALS_MAX: u8 = 5;
+pub const REFUSALS_MAX: u8 = 7;
 
 /// What was tried for a device so far. One byte, so that it travels in the tag of the request and needs no memory.
 ///

@@ -28,7 +28,8 @@ pub(crate) enum Proof {
 impl Failures {
     /// A connection failed that was opened at `opened_at`.
     pub(crate) fn add(&self, opened_at: Nanos, had_answered: bool, now: Nanos) {
-        if opened_at >= self.counted_at.fetch_max(now, Ordering::Relaxed) {
+        let is_news = |counted_at: Nanos| (opened_at >= counted_at).then_some(now);
+        if self.counted_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_news).is_ok() {
             self.count.fetch_add(1, Ordering::Relaxed);
             self.had_answered.fetch_or(had_answered, Ordering::Relaxed);
         }
@@ -81,6 +82,15 @@ mod tests {
         assert_eq!(wait(&failures), MIN);
         failures.add(100, false, 200);
         failures.add(150, false, 210);
+        assert_eq!(wait(&failures), 2 * MIN);
+    }
+
+    #[test]
+    fn failures_that_do_not_count_do_not_keep_later_ones_from_counting() {
+        let failures = Failures::default();
+        failures.add(0, false, 100);
+        failures.add(50, false, 200);
+        failures.add(150, false, 300);
         assert_eq!(wait(&failures), 2 * MIN);
     }
 

@@ -45,7 +45,7 @@ pub struct EngineConfig {
     pub threads: usize,
     /// From the start of a request until nobody waits for its answer any longer.
     pub answer_within: Duration,
-    /// How long devices wait for a connection before they end as not sent.
+    /// How long a pool may be without a connection before its devices end as not sent, those that come later at once.
     pub no_connection_within: Duration,
     /// How long devices wait for a token before their launch is stopped.
     pub token_within: Duration,
@@ -277,10 +277,12 @@ impl<K: Keys, L: Listener> Engine<K, L> {
         };
         let counter = &entry.state.devices;
         // Under the lock that `stop` and `close` take: a shard is either refused or seen by the threads before they end.
-        if entry.state.is_closing.load(Ordering::Acquire)
-            || counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_err()
-        {
-            return Err(Refused(work));
+        let is_closing = entry.state.is_closing.load(Ordering::Acquire);
+        let taken = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes);
+        let Some(before) = taken.ok().filter(|_| !is_closing) else { return Err(Refused(work)) };
+        if before == 0 {
+            // A pause before the next connection is shorter now.
+            entry.state.connection_wanted.notify_one();
         }
         let class = entry.state.class(work.is_doubtful);
         entry.queues[class].push(Work::from(work), self.outside.runtime.clock.monotonic().0);

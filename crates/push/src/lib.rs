@@ -32,4 +32,6 @@ pub use target::{Credential, Endpoint, Target, Trust};
 pub use token::{NoShelf, Renewal, Token, TokenShelf, TokenSource};
 pub use trouble::Trouble;
 pub use verdict::{Effect, Fault, KeyState, Verdict};
-pub use work::{DeadKey, Key, KeyBuf, Keys, LaunchStop, NO_ANSWER, ShardDone, ShardSoFar, ShardWork, WhyOpen};
+pub use work::{
+    DeadKey, Key, KeyBuf, Keys, LaunchStop, NO_ANSWER, ShardDone, ShardSoFar, ShardWork, WhyOpen,
+};

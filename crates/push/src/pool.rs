@@ -108,6 +108,7 @@ impl PoolConfig {
         let usable = |key: &Vec<u8>| (1..=apns::template::KEY_BYTES_MAX).contains(&key.len());
         bounds(self.canaries.iter().all(usable), "bytes of a canary's token", "1 to 1,024")?;
         let waits = self.back_off_min.as_millis() >= 1 && self.back_off_max >= self.back_off_min;
+        bounds(self.busy_back_off_max.as_millis() >= 1, "back-off while busy", "at least a millisecond")?;
         bounds(waits, "back-off", "at least a millisecond, and not above its maximum")
     }
 }
@@ -298,8 +299,8 @@ impl PoolState {
         now < self.paused_until.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn note_error(&self, error: impl ToString) {
-        self.lock_troubles().add(error.to_string());
+    pub(crate) fn note_error(&self, error: &str) {
+        self.lock_troubles().add(error);
     }
 
     fn lock_troubles(&self) -> MutexGuard<'_, Troubles> {

@@ -1,7 +1,7 @@
 //! What goes wrong between us and a provider, in words for people, and how often. Each text comes from a small set: no
 //! time, number or key in it, so that the same trouble is one line however often it is met.
 
-use burst_h2::ConnectionError;
+use burst_h2::{ConnectionError, DrainReason};
 use rustls::{CertificateError, Error as Tls};
 
 /// Troubles told apart in a pool; what comes after them is counted together.
@@ -14,7 +14,8 @@ const OTHERS: &str = "other trouble";
 pub struct Trouble {
     /// In words, lower case.
     pub what: String,
-    /// How often since its pool was opened.
+    /// How often since its pool was opened: for every connection, request or token, what concerns the whole pool once
+    /// in a while.
     pub count: u64,
 }
 
@@ -26,14 +27,16 @@ pub(crate) struct Troubles {
 }
 
 impl Troubles {
-    pub(crate) fn add(&mut self, what: String) {
+    pub(crate) fn add(&mut self, what: &str) {
         let is_new = !self.list.iter().any(|known| known.what == what);
-        let name = if is_new && self.list.len() >= KINDS_MAX { OTHERS } else { &what };
+        let name = if is_new && self.list.len() >= KINDS_MAX { OTHERS } else { what };
         match self.list.iter_mut().find(|known| known.what == name) {
             Some(known) => known.count += 1,
             None => self.list.push(Trouble { what: name.to_owned(), count: 1 }),
         }
-        self.last = Some(what);
+        if self.last.as_deref() != Some(what) {
+            self.last = Some(what.to_owned());
+        }
     }
 
     pub(crate) fn last(&self) -> Option<String> {
@@ -43,6 +46,16 @@ impl Troubles {
     /// All of them, in the order in which they first came.
     pub(crate) fn all(&self) -> Vec<Trouble> {
         self.list.clone()
+    }
+}
+
+/// Why a connection takes no new requests, for people; `None` when nothing is wrong.
+pub(crate) fn of_draining(reason: DrainReason) -> Option<String> {
+    match reason {
+        DrainReason::GoAway { code, .. } => Some(format!("server sends a connection away (GOAWAY, {code})")),
+        DrainReason::Timeouts => Some("connection replaced: too many requests without answer".to_owned()),
+        DrainReason::Resets => Some("connection replaced: too many requests given up".to_owned()),
+        _ => None,
     }
 }
 
@@ -100,7 +113,7 @@ mod tests {
         let mut troubles = Troubles::default();
         for round in 0..3 {
             for kind in 0..KINDS_MAX + 8 {
-                troubles.add(format!("trouble {kind}"));
+                troubles.add(&format!("trouble {kind}"));
             }
             assert_eq!(troubles.all().len(), KINDS_MAX + 1);
             assert_eq!(troubles.all()[0], Trouble { what: "trouble 0".into(), count: round + 1 });

@@ -55,6 +55,19 @@ impl Latencies {
         self.add(bucket_of(us.min(TRACKED_US_MAX)), n);
     }
 
+    /// Counts answers. Those read together have the same latency, and such a row costs as much as one.
+    pub fn record_all(&mut self, answers: impl IntoIterator<Item = u64>) {
+        let (mut row_us, mut row) = (0, 0);
+        for us in answers {
+            if us != row_us {
+                self.record_n(row_us, row);
+                (row_us, row) = (us, 0);
+            }
+            row += 1;
+        }
+        self.record_n(row_us, row);
+    }
+
     #[inline]
     fn add(&mut self, bucket: usize, n: u64) {
         let slot = self.slot(bucket);

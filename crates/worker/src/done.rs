@@ -12,7 +12,7 @@ use tracing::error;
 
 use crate::Worker;
 use crate::error::Error;
-use crate::held::Held;
+use crate::held::{CountedBefore, Held};
 use crate::judge::{self, OPEN, Permit};
 use crate::launches::{Active, lock};
 use crate::prune::Dead;
@@ -91,37 +91,30 @@ impl<S: Side> Worker<S> {
         let known = so_far.outcomes.iter().zip(&so_far.answered_us);
         let known: Vec<_> = known.filter_map(|(outcome, us)| Some(((*outcome)?, *us))).collect();
         self.count(&held, known.iter().map(|(outcome, _)| *outcome), &latencies(known.iter().copied()));
-        let mut counted = held.active.counted();
-        if held.is_burst() {
-            counted.progress.requests += u64::from(so_far.requests);
-        }
-        drop(counted);
-        *lock(&held.counted) = Some(so_far);
+        note_times(&held, so_far.requests, so_far.first_write, so_far.last_answer);
+        let is_counted = so_far.outcomes.iter().map(Option::is_some).collect();
+        *lock(&held.counted) = Some(CountedBefore { requests: so_far.requests, is_counted });
     }
 
     /// Counts a shard, without what was counted before it was done.
     fn count_done(&self, held: &Held<S>, done: &ShardDone, all: &Latencies) {
-        let counted_before = lock(&held.counted).take();
-        let requests = done.requests - counted_before.as_ref().map_or(0, |before| before.requests);
-        match counted_before {
+        let before = lock(&held.counted).take();
+        let requests = done.requests - before.as_ref().map_or(0, |before| before.requests);
+        match before {
             None => self.count(held, done.outcomes.iter().copied(), all),
             Some(before) => {
-                let pairs = devices(done).zip(&before.outcomes);
-                let news: Vec<_> = pairs.filter(|(_, known)| known.is_none()).map(|(news, _)| news).collect();
+                let pairs = devices(done).zip(before.is_counted);
+                let news: Vec<_> =
+                    pairs.filter(|(_, is_counted)| !is_counted).map(|(news, _)| news).collect();
                 self.count(held, news.iter().map(|(outcome, _)| *outcome), &latencies(news.iter().copied()));
             }
         }
+        note_times(held, requests, done.first_write, done.last_answer);
         if held.is_burst() {
             let active = &held.active;
-            let us = |at: Option<Monotonic>| at.map(|at| active.us(at));
-            let (first_write_us, last_answer_us) = (us(done.first_write), us(done.last_answer));
             let mut counted = active.counted();
-            first_write_us.into_iter().for_each(|us| counted.reach(Stage::FirstByte, us));
-            last_answer_us.into_iter().for_each(|us| counted.reach(Stage::LastAnswer, us));
-            let progress = &mut counted.progress;
-            progress.requests += u64::from(requests);
-            progress.first_write_us = [progress.first_write_us, first_write_us].into_iter().flatten().min();
-            progress.last_answer_us = progress.last_answer_us.max(last_answer_us);
+            done.first_write.into_iter().for_each(|at| counted.reach(Stage::FirstByte, active.us(at)));
+            done.last_answer.into_iter().for_each(|at| counted.reach(Stage::LastAnswer, active.us(at)));
         }
     }
 
@@ -174,25 +167,33 @@ impl<S: Side> Worker<S> {
     }
 }
 
+/// Requests since it was last asked, and the first and the last moment of all.
+fn note_times<S: Side>(
+    held: &Held<S>,
+    requests: u32,
+    first_write: Option<Monotonic>,
+    last_answer: Option<Monotonic>,
+) {
+    if held.is_burst() {
+        let active = &held.active;
+        let us = |at: Option<Monotonic>| at.map(|at| active.us(at));
+        let progress = &mut active.counted().progress;
+        progress.requests += u64::from(requests);
+        progress.first_write_us = [progress.first_write_us, us(first_write)].into_iter().flatten().min();
+        progress.last_answer_us = progress.last_answer_us.max(us(last_answer));
+    }
+}
+
 /// Outcomes and when the answers came.
 fn devices(done: &ShardDone) -> impl Iterator<Item = (Outcome, u32)> + '_ {
     done.outcomes.iter().copied().zip(done.answered_us.iter().copied())
 }
 
-/// Latencies of the accepted answers. Many come at the same moment, when a thread has read them.
+/// Latencies of the accepted answers.
 fn latencies(devices: impl Iterator<Item = (Outcome, u32)>) -> Latencies {
     let mut latencies = Latencies::default();
-    let (mut us, mut count) = (NO_ANSWER, 0);
-    for (outcome, answered_us) in devices {
-        if answered_us == NO_ANSWER || outcome.with_resent(false) != Outcome::ACCEPTED {
-            continue;
-        }
-        if answered_us != us {
-            latencies.record_n(u64::from(us), count);
-            (us, count) = (answered_us, 0);
-        }
-        count += 1;
-    }
-    latencies.record_n(u64::from(us), count);
+    let accepted =
+        devices.filter(|(outcome, us)| *us != NO_ANSWER && outcome.with_resent(false) == Outcome::ACCEPTED);
+    latencies.record_all(accepted.map(|(_, us)| u64::from(us)));
     latencies
 }

@@ -8,7 +8,7 @@ use backend::Queue;
 use backend::rows::shard::{Before, ShardName, ShardRow};
 use model::queued::ShardMessage;
 use model::{Monotonic, Platform};
-use push::{ShardSoFar, Side};
+use push::Side;
 use report::{Positions, ShardRecord};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
@@ -36,7 +36,14 @@ pub(crate) struct Held<S> {
     /// Room in this worker; given back with the last hold on the shard at the latest.
     pub(crate) permit: Mutex<OwnedSemaphorePermit>,
     /// What was counted of it before it was done.
-    pub(crate) counted: Mutex<Option<ShardSoFar>>,
+    pub(crate) counted: Mutex<Option<CountedBefore>>,
+}
+
+/// The part of a shard that was counted when it straggled.
+pub(crate) struct CountedBefore {
+    pub(crate) requests: u32,
+    /// By device that was sent to.
+    pub(crate) is_counted: Vec<bool>,
 }
 
 /// The shard's row as this worker last wrote it.

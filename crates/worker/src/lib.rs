@@ -28,8 +28,8 @@ use backend::{Backend, Queue};
 use model::runtime::Runtime;
 use model::{Monotonic, Platform, Purpose, ShardSizes, Timestamp};
 use push::{
-    Engine, EngineConfig, LaunchStop, Listener, Outside, Pool, PoolConfig, PoolId, Rehearsal, ShardDone, ShardSoFar,
-    Side, Target,
+    Engine, EngineConfig, LaunchStop, Listener, Outside, Pool, PoolConfig, PoolId, Rehearsal, ShardDone,
+    ShardSoFar, Side, Target,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -162,8 +162,8 @@ pub(crate) struct Worker<S: Side> {
 const DELAYED_RECEIVERS: usize = 1;
 /// Shards of one provider that a worker holds, at most, besides those that straggle.
 const ROOM_MAX: usize = 4_096;
-/// Shards that straggle and do not keep others out, at most. What twice as many as all three together have to say still
-/// fits into `NEWS_MAX`.
+/// Shards that straggle and do not keep others out, at most. With both providers' others these are 12,288; each has two
+/// things to say at most, and that fits into `NEWS_MAX`.
 const STRAGGLERS_MAX: usize = 4_096;
 /// Tries of a small write that nobody else would make.
 const TRIES: usize = 5;

@@ -85,7 +85,7 @@ impl<S: Side> Worker<S> {
             let (writing, rows) = self.writes(pending).await;
             let writes = writing.iter().zip(&rows);
             let writes = writes.map(|(one, (row, expect))| shard::put(&one.finished.held.name, row, *expect));
-            // Behind the records, and in the same call: a report that has them says what went wrong, too.
+            // With the records: a report that has them says what went wrong soon, if not in the same moment.
             let writes = writes.chain(self.troubles(&writing)).collect();
             match self.backend.store.write(writes).await {
                 Ok(written) => {

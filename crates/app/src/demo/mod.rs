@@ -77,11 +77,12 @@ pub(crate) struct Demo {
     /// Share of requests that a provider answers with a passing error.
     #[arg(long, default_value_t = 0.001, value_name = "SHARE", value_parser = share)]
     pub(crate) errors: f64,
-    #[command(flatten)]
-    pub(crate) trials: trials::Trials,
     /// Keep the installation in this folder instead of a temporary one.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
+    // Last: its heading holds for whatever stands behind it.
+    #[command(flatten)]
+    pub(crate) trials: trials::Trials,
 }
 
 fn share(text: &str) -> Result<f64, String> {

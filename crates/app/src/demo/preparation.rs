@@ -170,8 +170,17 @@ impl Engineer {
             }
             let missing = what_is_missing(&judged, &pools);
             progress.note(&format!("{warm} of {wanted} connections warm; {missing}"));
-            watch.look(warm, &missing).await?;
+            if let Err(stuck) = watch.look(warm, &missing).await {
+                return Err(self.press_in_vain(campaign).await.unwrap_or(stuck));
+            }
         }
+    }
+
+    /// Presses Go all the same when it never became ready: the refusal, which says why. `None` when there is none.
+    async fn press_in_vain(&self, campaign: &str) -> Option<anyhow::Error> {
+        let read = self.client.tag(campaign).await.ok()?;
+        let refusal = self.client.press(&format!("{campaign}/waves/{WAVE}/launch"), &read).await.err()?;
+        Some(refusal.context("Go is refused"))
     }
 
     /// The pools of all workers.

@@ -11,6 +11,7 @@ use crate::sim::Provider;
 
 /// Trials.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Trials of the service")]
 pub(crate) struct Trials {
     /// All devices are of this provider; half of them are iPhones when absent.
     #[arg(long, value_enum, value_name = "PROVIDER")]
@@ -24,9 +25,9 @@ pub(crate) struct Trials {
     /// The simulators are called by this name instead of their address.
     #[arg(long, value_name = "NAME")]
     sim_host: Option<String>,
-    /// How long a request may go without an answer, in seconds; as the service is configured when absent.
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=300))]
-    answer_within: Option<u64>,
+    /// How long a request may go without an answer, in whole seconds; as the service is configured when absent.
+    #[arg(long, value_name = "TIME", value_parser = crate::sim::duration)]
+    answer_within: Option<Duration>,
     /// How long preparing may come to a standstill.
     #[arg(long, default_value = "120s", value_parser = crate::sim::duration, value_name = "TIME")]
     pub(crate) patience: Duration,
@@ -55,8 +56,8 @@ impl Trials {
                 *endpoint = format!("{host}:{port}");
             }
         }
-        if let Some(seconds) = self.answer_within {
-            config.worker.answer_s_max = seconds;
+        if let Some(within) = self.answer_within {
+            config.worker.answer_s_max = within.as_secs();
         }
     }
 }

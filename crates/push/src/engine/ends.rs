@@ -58,7 +58,9 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     /// An accepted request has shown that the connection works, and authenticated it.
     #[inline]
     fn note_accepted(&mut self, connection: ConnectionRef) {
-        if self.link(connection).is_some_and(|link| !link.is_authenticated) {
+        let Some(Some(link)) = self.links.get_mut(connection.user as usize) else { return };
+        if !link.has_served {
+            link.has_served = true;
             self.become_warm(connection, true, Proof::Use);
         }
     }
@@ -96,6 +98,9 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         let next = match (&end.result, &verdict) {
             (EndResult::NotProcessed(cause), _) => {
                 shard.count_not_processed();
+                if *cause == Cause::Refused {
+                    self.lanes[lane_at as usize].pool.note_error("server refused a request unread");
+                }
                 again::after_refusal(tag.attempt, *cause, shard.platform())
             }
             (EndResult::Unknown(cause), _) => {
@@ -171,7 +176,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             Effect::RenewToken { closes_connection } => {
                 if lane.refuse_token(tag) {
                     let reason = verdict.outcome.reason();
-                    lane.pool.note_error(format!("provider no longer takes the token: {reason}"));
+                    lane.pool.note_error(&format!("provider no longer takes the token: {reason}"));
                 }
                 if closes_connection {
                     self.condemn(connection);
@@ -230,7 +235,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             return;
         }
         self.alarms.push((id, reason, now + ALARM_EVERY));
-        pool.note_error(reason);
+        pool.note_error(&reason.to_string());
         self.shared.listener.alarm(Alarm { pool: id, reason, stops });
     }
 
@@ -242,7 +247,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         if verdict == Verdict::ACCEPTED {
             return self.become_warm(connection, true, Proof::Answer);
         }
-        pool.note_error(verdict.outcome.reason());
+        pool.note_error(&verdict.outcome.reason().to_string());
         if matches!(verdict.key, KeyState::Dead(_)) {
             pool.drop_canary(tag.index);
         }
@@ -273,32 +278,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
                 }
                 self.errands.push(Errand::Ask(connection));
             }
-            ConnectionEvent::Draining { reason, debug_data } => {
-                let is_goaway = matches!(reason, DrainReason::GoAway { .. });
-                let now = self.clock.monotonic().0;
-                if is_goaway && !link.is_sent_away && link.was_of_no_use(now) {
-                    lane.pool.failures.add(link.opened_at, link.is_warm, now);
-                }
-                link.is_sent_away |= is_goaway;
-                match reason {
-                    DrainReason::GoAway { code, .. } => {
-                        lane.pool.note_error(format!("server sends a connection away (GOAWAY, {code})"));
-                    }
-                    DrainReason::Timeouts => {
-                        lane.pool.note_error("connection replaced: too many requests without answer");
-                    }
-                    DrainReason::Resets => lane.pool.note_error("connection replaced: too many requests given up"),
-                    _ => {}
-                }
-                link.enter(Stage::Draining, lane.share());
-                lane.has_news = true;
-                lane.pool.connection_wanted.notify_one();
-                let lane_at = link.lane;
-                let goodbye = apns::answer::goodbye(debug_data);
-                if let Some(reason) = goodbye.filter(|_| lane.pool.platform == Platform::Apns) {
-                    self.alarm(lane_at, reason, None, now);
-                }
-            }
+            ConnectionEvent::Draining { reason, debug_data } => self.drains(connection, reason, debug_data),
             ConnectionEvent::Pong { .. } => {
                 let is_of_apns = lane.pool.platform == Platform::Apns;
                 if is_of_apns && !link.is_warm {
@@ -307,6 +287,30 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             }
             ConnectionEvent::Closed { error } => self.forget_link(connection, &error),
             _ => {}
+        }
+    }
+
+    /// A connection takes no new requests; the peer may have said why.
+    fn drains(&mut self, connection: ConnectionRef, reason: DrainReason, debug_data: &[u8]) {
+        let Self { links, lanes, .. } = self;
+        let Some(Some(link)) = links.get_mut(connection.user as usize) else { return };
+        let lane = &mut lanes[link.lane as usize];
+        let now = self.clock.monotonic().0;
+        let is_goaway = matches!(reason, DrainReason::GoAway { .. });
+        if is_goaway && !link.is_sent_away && link.was_of_no_use(now) {
+            lane.pool.failures.add(link.opened_at, link.is_warm, now);
+        }
+        link.is_sent_away |= is_goaway;
+        if let Some(trouble) = trouble::of_draining(reason) {
+            lane.pool.note_error(&trouble);
+        }
+        link.enter(Stage::Draining, lane.share());
+        lane.has_news = true;
+        lane.pool.connection_wanted.notify_one();
+        let lane_at = link.lane;
+        let goodbye = apns::answer::goodbye(debug_data);
+        if let Some(reason) = goodbye.filter(|_| lane.pool.platform == Platform::Apns) {
+            self.alarm(lane_at, reason, None, now);
         }
     }
 
@@ -320,7 +324,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         if !matches!(error, ConnectionError::Local) {
             let error = trouble::of_connection(error);
             tracing::debug!(pool = lane.pool.key, error, "connection closed");
-            lane.pool.note_error(error);
+            lane.pool.note_error(&error);
             let now = self.clock.monotonic().0;
             if !link.is_sent_away && link.was_of_no_use(now) {
                 lane.pool.failures.add(link.opened_at, link.is_warm, now);

@@ -57,7 +57,7 @@ impl Keeper {
                     let clock = &self.runtime.clock;
                     let began = clock.monotonic();
                     if let Err(error) = self.open(thread, class).await {
-                        self.pool.note_error(describe(&error));
+                        self.pool.note_error(&describe(&error));
                         self.pool.failures.add(began.0, false, clock.monotonic().0);
                     }
                     self.pause().await;
@@ -73,7 +73,7 @@ impl Keeper {
             let wait = match self.renew().await {
                 Ok(()) => TOKEN_CHECK,
                 Err(error) => {
-                    self.pool.note_error(describe(&error));
+                    self.pool.note_error(&describe(&error));
                     tracing::warn!(pool = self.pool.key, error = describe(&error), "no token");
                     TOKEN_BACK_OFF
                 }
@@ -151,11 +151,10 @@ impl Keeper {
     async fn pause(&self) {
         let clock = &self.runtime.clock;
         let began = clock.monotonic();
-        let spaced = began + self.pool.config.open_spacing;
-        let until = spaced.max(began + self.back_off());
+        let jitter = self.runtime.randomness.u64();
         loop {
-            let is_failing = self.pool.failures.is_any();
-            let left = if is_failing { until } else { spaced }.since(clock.monotonic());
+            let wait = self.back_off(jitter).max(self.pool.config.open_spacing);
+            let left = (began + wait).since(clock.monotonic());
             if left.is_zero() || self.is_stopped() {
                 return;
             }
@@ -166,14 +165,15 @@ impl Keeper {
         }
     }
 
-    /// Zero as long as connections succeed; then doubling from its minimum to its maximum, give or take a half.
-    fn back_off(&self) -> Duration {
+    /// Zero as long as connections succeed; then doubling from its minimum, less up to a half, to its maximum. What that is
+    /// changes when devices come.
+    fn back_off(&self, jitter: u64) -> Duration {
         let config = &self.pool.config;
         let is_busy = self.pool.devices.load(Ordering::Relaxed) > 0;
-        let max = if is_busy { config.back_off_max.min(config.busy_back_off_max) } else { config.back_off_max };
-        let half = self.pool.failures.wait(config.back_off_min, max) / 2;
-        let jitter_ns = self.runtime.randomness.u64() % (2 * half.as_nanos() as u64).max(1);
-        half + Duration::from_nanos(jitter_ns)
+        let max =
+            if is_busy { config.back_off_max.min(config.busy_back_off_max) } else { config.back_off_max };
+        let whole = self.pool.failures.wait(config.back_off_min, max);
+        whole - Duration::from_nanos(jitter % (whole.as_nanos() as u64 / 2).max(1))
     }
 }
 

@@ -202,8 +202,10 @@ pub(crate) struct Link {
     pub(crate) lane: u32,
     pub(crate) stage: Stage,
     pub(crate) is_warm: bool,
-    /// A request on it was accepted.
+    /// A request on it was accepted, if only one that warms it.
     pub(crate) is_authenticated: bool,
+    /// A device's request on it was accepted.
+    pub(crate) has_served: bool,
     /// No request to warm it before this moment.
     pub(crate) warm_up_at: Nanos,
     pub(crate) stream_limit: u32,
@@ -238,6 +240,7 @@ impl Link {
             stage: Stage::Opening,
             is_warm: false,
             is_authenticated: false,
+            has_served: false,
             warm_up_at: 0,
             stream_limit: 0,
             is_condemned: false,
@@ -265,8 +268,7 @@ impl Link {
     /// Whether it never worked, or ends soon after it was opened and before a shard's request was accepted: the next ones
     /// wait longer and longer, for opening and closing quickly looks like an attack.
     pub(crate) fn was_of_no_use(&self, now: Nanos) -> bool {
-        let was_used = self.is_authenticated && self.wrote.is_some();
-        !was_used && !self.has_lasted(now)
+        !self.has_served && !self.has_lasted(now)
     }
 
     /// Whether it has worked for long.

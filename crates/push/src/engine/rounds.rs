@@ -141,9 +141,10 @@ impl<K: Keys, L: Listener> Sender<K, L> {
     /// A device that waits for its answer does not keep others out of the pool.
     fn release_straggler(&mut self, slot: u16, now: Nanos) {
         let Some(shard) = self.shards[usize::from(slot)].as_deref_mut() else { return };
-        let Some((devices, so_far)) = shard.straggles(now) else { return };
-        self.lanes[shard.lane as usize].pool.devices.fetch_sub(devices, Ordering::Relaxed);
+        let devices = shard.room();
+        let Some(so_far) = shard.straggles(now) else { return };
         self.shared.listener.straggles(so_far);
+        self.lanes[shard.lane as usize].pool.devices.fetch_sub(devices, Ordering::Relaxed);
     }
 
     /// Whether nothing more may be written for a shard, and what becomes of it then. Notes when its gate shuts and opens.
@@ -326,7 +327,9 @@ fn give_up<K>(lane: &Lane<K>, error: &ConnectionError, now: Nanos) {
     let share = lane.share();
     share.alive.fetch_sub(1, Ordering::Relaxed);
     share.opening.fetch_sub(1, Ordering::Relaxed);
-    lane.pool.failures.add(now, false, now);
-    lane.pool.note_error(trouble::of_connection(error));
+    if !matches!(error, ConnectionError::Local) {
+        lane.pool.failures.add(now, false, now);
+        lane.pool.note_error(&trouble::of_connection(error));
+    }
     lane.pool.connection_wanted.notify_one();
 }

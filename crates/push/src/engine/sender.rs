@@ -329,7 +329,7 @@ impl<K: Keys, L: Listener> Sender<K, L> {
         self.free_slots.push(slot);
         self.active -= 1;
         let lane = &self.lanes[shard.lane as usize];
-        lane.pool.devices.fetch_sub(shard.unreleased(), Ordering::Relaxed);
+        lane.pool.devices.fetch_sub(shard.room(), Ordering::Relaxed);
         self.shared.listener.done(shard.into_done());
     }
 

@@ -31,8 +31,8 @@ pub(crate) struct Prepared {
     good_until: Nanos,
 }
 
-/// What a device without outcome has instead.
-const UNFINISHED: Outcome = Outcome::new(Class::NotSent, Reason::WorkerStopped);
+/// What a device without outcome has instead; no device ends like this.
+const UNFINISHED: Outcome = Outcome::new(Class::NotSent, Reason::None);
 /// Of so many devices of a shard one may be without outcome when the shard straggles.
 const STRAGGLERS_SHARE: u32 = 10;
 /// How long after its last device was started a shard that is not done straggles: providers usually answer earlier.
@@ -53,8 +53,8 @@ pub(crate) struct Active<K> {
     ending: Option<Ending>,
     /// When a request for its last device was started.
     through_at: Option<Nanos>,
-    /// Devices whose room in the pool was given back.
-    released: u32,
+    /// Its room in the pool was given back.
+    is_released: bool,
     /// Devices without outcome.
     left: u32,
     done: ShardDone,
@@ -88,7 +88,7 @@ impl<K: Keys> Active<K> {
             next: 0,
             ending: None,
             through_at: None,
-            released: 0,
+            is_released: false,
             left: devices,
             done,
         }
@@ -147,31 +147,32 @@ impl<K: Keys> Active<K> {
         self.through_at.get_or_insert(now);
     }
 
-    /// What is known, when only a few of its devices still wait for answers and room for so many of the others has not been
-    /// given back yet; at most once.
-    pub(crate) fn straggles(&mut self, now: Nanos) -> Option<(u32, ShardSoFar)> {
-        let devices = self.work.keys.len();
+    /// What is known, when only a few of its devices still wait for answers; told once, and its room is given back then. The
+    /// few take up streams, and that is what bounds them.
+    pub(crate) fn straggles(&mut self, now: Nanos) -> Option<ShardSoFar> {
+        if self.is_ending() {
+            self.note_through(now);
+        }
         let is_late = self.through_at.is_some_and(|through_at| now >= through_at + STRAGGLES_AFTER);
-        let is_almost_done = self.left > 0 && self.left <= devices / STRAGGLERS_SHARE;
-        if self.released > 0 || !is_late || !is_almost_done || self.is_ending() {
+        let few = (self.work.keys.len() / STRAGGLERS_SHARE).max(1);
+        if self.is_released || !is_late || self.is_done() || self.left > few {
             return None;
         }
-        self.released = devices - self.left;
+        self.is_released = true;
         let known = |outcome: &Outcome| (*outcome != UNFINISHED).then_some(*outcome);
-        let so_far = ShardSoFar {
+        Some(ShardSoFar {
             id: self.done.id,
             outcomes: self.done.outcomes.iter().map(known).collect(),
             answered_us: self.done.answered_us.clone(),
             requests: self.done.requests,
             first_write: self.done.first_write,
             last_answer: self.done.last_answer,
-        };
-        Some((self.released, so_far))
+        })
     }
 
-    /// Devices whose room in the pool was not given back.
-    pub(crate) fn unreleased(&self) -> u32 {
-        self.work.keys.len() - self.released
+    /// Devices that take up room in the pool.
+    pub(crate) fn room(&self) -> u32 {
+        if self.is_released { 0 } else { self.work.keys.len() }
     }
 
     /// Requests were started.

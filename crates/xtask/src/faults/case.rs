@@ -56,7 +56,7 @@ impl Case {
     }
 
     /// Connections: so many that a launch takes about a second, and one of them is one of many.
-    const fn connections(self) -> u64 {
+    pub(crate) const fn connections(self) -> u64 {
         match self.provider {
             Provider::Apns => 8,
             Provider::Fcm => 80,

@@ -6,7 +6,7 @@ mod judge;
 mod rows;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -20,7 +20,7 @@ use rows::{NONE, ROWS, Row};
 #[derive(Args)]
 pub(crate) struct Faults {
     /// Devices of each row.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(2_000..=5_000_000))]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(50_000..=5_000_000))]
     devices: u64,
     /// Only faults whose name contains this.
     #[arg(long, value_name = "NAME")]
@@ -47,6 +47,11 @@ struct Done {
 impl Faults {
     /// Runs the matrix; an error when a row fails.
     pub(crate) fn run(self) -> Result<()> {
+        if let Some(name) =
+            self.only.as_ref().filter(|name| !ROWS.iter().any(|row| row.name.contains(name.as_str())))
+        {
+            bail!("no fault has {name:?} in its name; there are: {}", names());
+        }
         let program = match &self.program {
             Some(program) => program.clone(),
             None => build()?,
@@ -58,17 +63,16 @@ impl Faults {
                 continue;
             }
             let case = Case { provider, devices: self.devices };
-            // What the others' memory is compared with.
+            // What the others' memory and answers are compared with.
             let calm = self.one(&program, &NONE, case, None)?;
-            let base = calm.run.peak_bytes();
-            all.push(calm);
             let is_wanted = |row: &&Row| {
                 let is_named = self.only.as_ref().is_none_or(|name| row.name.contains(name.as_str()));
                 is_named && row.providers.contains(&provider)
             };
             for row in ROWS.iter().filter(is_wanted) {
-                all.push(self.one(&program, row, case, base)?);
+                all.push(self.one(&program, row, case, Some(&calm.run))?);
             }
+            all.push(calm);
         }
         if let Some(path) = &self.json {
             let rows: Vec<_> = all.iter().map(table::json).collect();
@@ -84,13 +88,17 @@ impl Faults {
         Ok(())
     }
 
-    fn one(&self, program: &PathBuf, row: &'static Row, case: Case, base: Option<u64>) -> Result<Done> {
+    fn one(&self, program: &Path, row: &'static Row, case: Case, calm: Option<&Run>) -> Result<Done> {
         let run = case.run(program, row)?;
-        let verdict = judge(row, case, &run, base);
+        let verdict = judge(row, case, &run, calm);
         let done = Done { row, case, run, verdict };
         println!("{}", table::line(&done));
         Ok(done)
     }
+}
+
+fn names() -> String {
+    ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ")
 }
 
 fn build() -> Result<PathBuf> {

@@ -46,17 +46,16 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn take(&mut self, shard: &ShardDone) {
-        for (outcome, answered_us) in shard.outcomes.iter().zip(&shard.answered_us) {
+        for outcome in &shard.outcomes {
             match outcome.class() {
                 Class::Accepted => self.accepted += 1,
                 Class::Rejected => self.rejected += 1,
                 Class::Unknown => self.unknown += 1,
                 Class::Expired | Class::Suppressed | Class::NotSent => self.not_sent += 1,
             }
-            if *answered_us != NO_ANSWER {
-                self.latencies.record(u64::from(*answered_us));
-            }
         }
+        let answered = shard.answered_us.iter().filter(|us| **us != NO_ANSWER);
+        self.latencies.record_all(answered.map(|us| u64::from(*us)));
         self.first_write = self.first_write.into_iter().chain(shard.first_write).min();
         self.last_answer = self.last_answer.max(shard.last_answer);
     }

@@ -174,7 +174,7 @@ fn a_few_timeouts_drain_the_connection() {
     assert_eq!(wire.connection.draining(), None);
     wire.told();
     wire.connection.expire(3 * MILLI, &mut wire.log).unwrap();
-    assert_eq!(wire.told(), ["3 unknown: Timeout", "draining: Timeouts \"\""]);
+    assert_eq!(wire.told(), ["draining: Timeouts \"\"", "3 unknown: Timeout"]);
     assert_eq!(wire.connection.capacity(), 0);
 }
 

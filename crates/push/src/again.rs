@@ -17,6 +17,8 @@ pub const REFUSALS_MAX: u8 = 7;
 pub struct Attempt(u8);
 
 const REFUSALS: u8 = 0b111;
+/// Refusals after which a device goes before those that were refused less often.
+const URGENT_AFTER: u8 = 3;
 const EARLIER_SHIFT: u32 = 3;
 const RENEWED: u8 = 1 << 6;
 const RECONNECTED: u8 = 1 << 7;
@@ -79,6 +81,12 @@ impl Attempt {
         };
         let is = |bit| self.0 & bit != 0;
         is(RENEWED).then_some(of_token).or_else(|| is(RECONNECTED).then_some(Reason::IdleTimeout))
+    }
+
+    /// Whether so many of its repetitions are used up that it should stand first on the next connection: providers
+    /// refuse what stands last.
+    pub(crate) fn is_urgent(self) -> bool {
+        self.0 & REFUSALS >= URGENT_AFTER
     }
 
     fn refused(self) -> Option<Attempt> {
@@ -192,6 +200,17 @@ mod tests {
         assert_eq!(last, Next::Final(Outcome::new(Class::NotSent, Reason::StreamRefused)));
         let last = after_refusal(attempt, Cause::PeerClosed, Platform::Apns);
         assert_eq!(last, Next::Final(Outcome::new(Class::NotSent, Reason::NoConnection)));
+    }
+
+    #[test]
+    fn who_was_refused_again_and_again_goes_first() {
+        let refused = |attempt| again(after_refusal(attempt, Cause::GoAway, Platform::Apns));
+        let mut attempt = refused(refused(Attempt::FIRST));
+        assert!(!attempt.is_urgent());
+        while let Some(next) = attempt.refused() {
+            attempt = next;
+            assert!(attempt.is_urgent());
+        }
     }
 
     #[test]

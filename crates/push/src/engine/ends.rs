@@ -138,7 +138,12 @@ impl<K: Keys, L: Listener> Sender<K, L> {
             Next::Again(attempt) if shard.is_ending() => shard.leave(tag.index, attempt),
             Next::Again(attempt) => {
                 let lane = &mut self.lanes[lane_at as usize];
-                lane.again.push_back(Again { tag: Tag { attempt, ..tag }, not_on: connection.user });
+                let again = Again { tag: Tag { attempt, ..tag }, not_on: connection.user };
+                if attempt.is_urgent() {
+                    lane.again.push_front(again)
+                } else {
+                    lane.again.push_back(again)
+                }
                 lane.has_news = true;
             }
             Next::Final(outcome) | Next::Stop(outcome, _) if has_answer => {

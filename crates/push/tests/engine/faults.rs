@@ -51,6 +51,23 @@ fn a_stream_refused_every_time_is_not_sent() {
 }
 
 #[test]
+fn a_peer_that_gives_back_half_of_what_it_is_sent_loses_nobody() {
+    // By chance alone some would be refused eight times.
+    let goaway = Goaway { every: Some(500), ..Goaway::default() };
+    let rig = Rig::new(
+        apns(|sim| {
+            sim.faults.goaway = goaway;
+            sim.limits.one_stream_until_valid = true;
+            sim.latency.base = Duration::from_millis(60);
+        }),
+        8,
+    );
+    let accounts = rig.send(60_000, 2_000);
+    rig.compare(&accounts);
+    assert_eq!((accounts.accepted(), accounts.resent()), (60_000, 0));
+}
+
+#[test]
 fn goaway_resends_only_unprocessed_streams() {
     let goaway = Goaway { every: Some(1_500), ..Goaway::default() };
     let rig = Rig::new(apns(|sim| sim.faults.goaway = goaway), 4);

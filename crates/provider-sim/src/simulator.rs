@@ -125,7 +125,8 @@ fn drivers(config: &Arc<Config>, clock: Clock, authority: &Authority) -> Result<
     };
     let (mut drivers, mailboxes): (Vec<_>, Vec<_>) =
         (0..config.threads).map(make).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-    let acceptor = Acceptor::new(listen(config.listen)?, mailboxes[1..].to_vec())?;
+    let refuses = config.faults.storm.refuses;
+    let acceptor = Acceptor::new(config.listen, refuses, mailboxes[1..].to_vec())?;
     let address = drivers[0].accept_from(acceptor)?;
     let runs = drivers.into_iter().map(|driver| -> Run { Box::new(|| driver.run()) }).collect();
     Ok(Serving { runs, mailboxes, address })

@@ -6,4 +6,5 @@ mod client;
 mod control;
 mod harness;
 mod raw;
+mod storm;
 mod validating;

@@ -72,6 +72,20 @@ impl Raw {
         Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
+    /// Whatever arrives until the end, and how it ends.
+    pub(crate) async fn rest(&mut self) -> (Vec<u8>, std::io::Result<()>) {
+        let mut all = Vec::new();
+        let end = self.0.read_to_end(&mut all).await;
+        (all, end.map(drop))
+    }
+
+    /// So many bytes.
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut all = vec![0; count];
+        self.0.read_exact(&mut all).await.unwrap();
+        all
+    }
+
     /// The next frame that is wanted.
     pub(crate) async fn until(&mut self, is_wanted: impl Fn(&Frame) -> bool) -> Frame {
         loop {

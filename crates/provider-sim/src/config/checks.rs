@@ -139,8 +139,7 @@ fn check_known(config: &Config) -> Result<(), Error> {
         storm,
     } = &config.faults;
     // A storm is of sockets and frames, which the validating mode leaves to others.
-    if !storm.is_none() {
-        return Err(Error::invalid("storm", "given", "nothing with --mode validating"));
-    }
-    Ok(())
+    storm
+        .first_told()
+        .map_or(Ok(()), |flag| Err(Error::invalid(flag, "given", "nothing with --mode validating")))
 }

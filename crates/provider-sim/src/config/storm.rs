@@ -66,13 +66,73 @@ impl Storm {
             && !self.expires_credentials
     }
 
+    /// The first field that is not as it is without a storm, as its flag is called.
+    pub(super) fn first_told(&self) -> Option<&'static str> {
+        let usual = Self::default();
+        let Self {
+            from_request,
+            lasts,
+            connection,
+            hits,
+            at_request,
+            pause,
+            answers,
+            refuses,
+            certificate,
+            expires_credentials,
+        } = self;
+        let told = [
+            ("storm-from", *from_request != usual.from_request),
+            ("storm-lasts", *lasts != usual.lasts),
+            ("connection-fault", *connection != usual.connection),
+            ("hits", *hits != usual.hits),
+            ("hit-at", *at_request != usual.at_request),
+            ("hit-pause", *pause != usual.pause),
+            ("storm-answers", *answers != usual.answers),
+            ("refuse-connections", *refuses != usual.refuses),
+            ("certificate", *certificate != usual.certificate),
+            ("expire-credentials", *expires_credentials != usual.expires_credentials),
+        ];
+        told.into_iter().find_map(|(flag, is_told)| is_told.then_some(flag))
+    }
+
     pub(super) fn check(&self) -> Result<(), Error> {
-        match self.hits {
-            Hits::Share(share) if !(0.0..=1.0).contains(&share) => {
-                Err(Error::invalid("share of connections", &share.to_string(), "0 to 1"))
-            }
-            _ => Ok(()),
+        if let Hits::Share(share) = self.hits
+            && !(0.0..=1.0).contains(&share)
+        {
+            return Err(Error::invalid("share of connections", &share.to_string(), "0 to 1"));
         }
+        self.check_effect()
+    }
+
+    /// Refuses what would have no effect.
+    fn check_effect(&self) -> Result<(), Error> {
+        let without = |flag, what| Err(Error::invalid(flag, "given", format!("nothing without {what}")));
+        if self.is_none()
+            && let Some(flag @ ("storm-from" | "storm-lasts")) = self.first_told()
+        {
+            return without(
+                flag,
+                "--connection-fault, --storm-answers, --refuse-connections, --certificate or --expire-credentials",
+            );
+        }
+        let usual = Self::default();
+        if self.connection.is_none() && self.hits != usual.hits {
+            return without("hits", "--connection-fault");
+        }
+        if self.connection.is_none() && self.at_request != usual.at_request {
+            return without("hit-at", "--connection-fault");
+        }
+        if self.connection != Some(ConnectionFault::NoStreams) && self.pause != usual.pause {
+            return without("hit-pause", "--connection-fault no-streams");
+        }
+        if self.expires_credentials && self.from_request == 0 {
+            return without(
+                "expire-credentials",
+                "--storm-from: no credential is seen before the first request",
+            );
+        }
+        Ok(())
     }
 }
 
@@ -241,6 +301,29 @@ mod tests {
             assert_eq!(serde_json::to_value(fault).unwrap(), fault.name());
         }
         assert!("earthquake".parse::<ConnectionFault>().is_err());
+    }
+
+    #[test]
+    fn what_would_have_no_effect_is_refused_by_its_flag() {
+        let refused = |storm: Storm| match storm.check().unwrap_err() {
+            Error::Invalid { what, .. } => what,
+            error => panic!("{error}"),
+        };
+        let usual = Storm::default;
+        usual().check().unwrap();
+        let second = Duration::from_secs(1);
+        let answers = Some(Reason::TooManyRequests);
+        assert_eq!(refused(Storm { from_request: 9, ..usual() }), "storm-from");
+        assert_eq!(refused(Storm { lasts: Some(second), ..usual() }), "storm-lasts");
+        assert_eq!(refused(Storm { hits: Hits::One, ..usual() }), "hits");
+        assert_eq!(refused(Storm { hits: Hits::One, answers, ..usual() }), "hits");
+        assert_eq!(refused(Storm { at_request: 2, answers, ..usual() }), "hit-at");
+        let connection = Some(ConnectionFault::Reset);
+        assert_eq!(refused(Storm { pause: second, connection, ..usual() }), "hit-pause");
+        assert_eq!(refused(Storm { expires_credentials: true, ..usual() }), "expire-credentials");
+        Storm { expires_credentials: true, from_request: 1, ..usual() }.check().unwrap();
+        let connection = Some(ConnectionFault::NoStreams);
+        Storm { pause: second, connection, hits: Hits::One, at_request: 2, ..usual() }.check().unwrap();
     }
 
     #[test]

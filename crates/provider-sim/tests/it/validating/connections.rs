@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use model::{Platform, Reason};
-use provider_sim::config::{Checks, ListedFault, Manner, Mode, StreamChange};
+use provider_sim::config::{
+    Certificate, Checks, ConnectionFault, ListedFault, Manner, Mode, Storm, StreamChange,
+};
 use provider_sim::{Config, Error, Fingerprint, start};
 
 use super::ask::{Ask, Key, kinds, now_s, validating};
@@ -224,4 +226,18 @@ fn a_flag_that_the_mode_does_not_have_is_refused_by_its_name() {
     let checks = Checks { topics: vec!["org.example".into()], ..Checks::default() };
     let error = Config { mode: Mode::Fast, checks, ..Config::apns() }.check().unwrap_err();
     assert!(matches!(error, Error::Invalid { what: "topics", .. }), "{error}");
+    let usual = Storm::default;
+    let connection = Some(ConnectionFault::Reset);
+    for (storm, flag) in [
+        (Storm { connection, ..usual() }, "connection-fault"),
+        (Storm { lasts: Some(Duration::from_secs(1)), ..usual() }, "storm-lasts"),
+        (Storm { at_request: 7, ..usual() }, "hit-at"),
+        (Storm { refuses: true, ..usual() }, "refuse-connections"),
+        (Storm { certificate: Certificate::Expired, ..usual() }, "certificate"),
+    ] {
+        let mut config = apns();
+        config.faults.storm = storm;
+        let error = config.check().unwrap_err();
+        assert!(matches!(error, Error::Invalid { what, .. } if what == flag), "{error}");
+    }
 }

@@ -43,8 +43,25 @@ pub(crate) struct Bound {
     pub(crate) is_wedged: bool,
 }
 
+impl Bound {
+    pub(super) fn learn(&mut self, lesson: &Lesson) {
+        self.sender.get_or_insert_with(|| lesson.sender.clone());
+        if self.topic.is_none() {
+            self.topic.clone_from(&lesson.topic);
+        }
+    }
+}
+
+/// What a push fixes for its connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Lesson {
+    sender: Claims,
+    /// `None` when it is none that may be pushed to.
+    topic: Option<String>,
+}
+
 /// What is wrong with `request`.
-pub(crate) fn judge(request: &Arrived, bound: &mut Bound, checker: &Checker, now: super::Now) -> Judged {
+pub(crate) fn judge(request: &Arrived, bound: &Bound, checker: &Checker, now: super::Now) -> Judged {
     let mut judged = Judged::default();
     if request.method != Method::POST {
         judged.findings.push(Finding::refused(Reason::MethodNotAllowed, "the method is not POST"));
@@ -60,11 +77,14 @@ pub(crate) fn judge(request: &Arrived, bound: &mut Bound, checker: &Checker, now
     let findings = &mut judged.findings;
     findings.extend(path);
     request.check(Some(Reason::DuplicateHeaders), findings);
-    findings.extend(sender(request, bound, checker, now).err());
+    let sender = sender(request, bound, checker, now).map_err(|finding| findings.push(finding)).ok();
+    findings.extend(sender.iter().flat_map(Claims::odd));
     let push_type = push_type(request, findings);
-    findings.extend(topic(request, bound, &checker.checks, push_type).err());
+    let topic =
+        topic(request, bound, &checker.checks, push_type).map_err(|finding| findings.push(finding)).ok();
+    judged.lesson = sender.map(|sender| Lesson { sender, topic: topic.map(str::to_owned) });
     findings.extend(priority(request, push_type).err());
-    expiration(request, findings);
+    expiration(request, now.unix_s, findings);
     findings.extend(ids(request));
     let is_unknown =
         |name: &&http::HeaderName| name.as_str().starts_with("apns-") && !KNOWN.contains(&name.as_str());
@@ -94,7 +114,7 @@ fn device(path: &str) -> Result<Fingerprint, Finding> {
 }
 
 /// Who sends: the same on a connection from its first push on.
-fn sender(request: &Arrived, bound: &mut Bound, checker: &Checker, now: super::Now) -> Result<(), Finding> {
+fn sender(request: &Arrived, bound: &Bound, checker: &Checker, now: super::Now) -> Result<Claims, Finding> {
     let expired = || {
         Finding::refused(Reason::ExpiredProviderToken, "a request on a connection that had an expired token")
     };
@@ -111,16 +131,9 @@ fn sender(request: &Arrived, bound: &mut Bound, checker: &Checker, now: super::N
         }
         Some(Ok(token)) => token,
     };
-    let claims = match checker.admit(token, now) {
-        Ok(claims) => claims,
-        Err(finding) => {
-            bound.is_wedged |= finding.reason == Some(Reason::ExpiredProviderToken);
-            return Err(finding);
-        }
-    };
-    let sender = bound.sender.get_or_insert_with(|| claims.clone());
-    if sender.is_same_sender(&claims) {
-        return Ok(());
+    let claims = checker.admit(token, now)?;
+    if bound.sender.as_ref().is_none_or(|sender| sender.is_same_sender(&claims)) {
+        return Ok(claims);
     }
     Err(Finding::refused(Reason::InvalidProviderToken, "a connection for another team or key"))
 }
@@ -138,12 +151,12 @@ fn push_type(request: &Arrived, findings: &mut Vec<Finding>) -> Option<(&'static
     known
 }
 
-fn topic(
-    request: &Arrived,
-    bound: &mut Bound,
+fn topic<'a>(
+    request: &'a Arrived,
+    bound: &Bound,
     checks: &Checks,
     push_type: Option<(&str, &str)>,
-) -> Result<(), Finding> {
+) -> Result<&'a str, Finding> {
     let Some(topic) = request.field("apns-topic") else {
         return Err(Finding::refused(Reason::MissingTopic, "no apns-topic"));
     };
@@ -157,8 +170,8 @@ fn topic(
     if push_type.is_some_and(|(_, ending)| !topic.ends_with(ending)) {
         return Err(Finding::refused(Reason::BadTopic, "an apns-topic without its push type's ending"));
     }
-    if bound.topic.get_or_insert_with(|| topic.to_owned()) == topic {
-        return Ok(());
+    if bound.topic.as_ref().is_none_or(|first| first == topic) {
+        return Ok(topic);
     }
     Err(Finding::refused(Reason::TopicDisallowed, "another apns-topic than the connection's first push had"))
 }
@@ -174,7 +187,7 @@ fn priority(request: &Arrived, push_type: Option<(&str, &str)>) -> Result<(), Fi
     }
 }
 
-fn expiration(request: &Arrived, findings: &mut Vec<Finding>) {
+fn expiration(request: &Arrived, now_s: u64, findings: &mut Vec<Finding>) {
     /// September 2001: less than this are seconds from now, not seconds since 1970.
     const EARLIEST_S: u64 = 1_000_000_000;
     let Some(text) = request.field("apns-expiration") else { return };
@@ -186,6 +199,10 @@ fn expiration(request: &Arrived, findings: &mut Vec<Finding>) {
         }
         Some(seconds) if seconds > 0 && seconds < EARLIEST_S => {
             findings.push(Finding::passed("an apns-expiration that is a duration, not a time"));
+        }
+        // 0 is a push that is delivered at once or never.
+        Some(seconds) if seconds > 0 && seconds < now_s => {
+            findings.push(Finding::passed("an apns-expiration in the past"));
         }
         Some(_) => {}
     }

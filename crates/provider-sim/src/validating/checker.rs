@@ -41,11 +41,21 @@ impl Checker {
     }
 
     /// What is wrong with a request, on a connection that has fixed what `bound` says.
-    pub(crate) fn judge(&self, request: &Arrived, bound: &mut Bound, now: Now) -> Judged {
+    pub(crate) fn judge(&self, request: &Arrived, bound: &Bound, now: Now) -> Judged {
         match self.platform {
             Platform::Apns => apns::judge(request, bound, self, now),
             Platform::Fcm => fcm::judge(request, &self.checks),
         }
+    }
+
+    /// A request that was `judged` to have a lesson was processed: from then on its key is known, and the connection is
+    /// for its sender and topic.
+    pub(crate) fn learn(&self, request: &Arrived, judged: &Judged, bound: &mut Bound, now: Now) {
+        let Some(lesson) = &judged.lesson else { return };
+        if let Some(Ok(token)) = request.bearer() {
+            lock(&self.keyring).learn(token, now.since_start_us, now.unix_s);
+        }
+        bound.learn(lesson);
     }
 
     /// Whom a provider token speaks for.

@@ -79,8 +79,9 @@ fn message(body: &json::Strict, judged: &mut Judged) {
     let Some(message) = body.value.get("message").and_then(Value::as_object) else {
         return add("the body has no message", "message".into());
     };
-    let targets: Vec<_> = TARGETS.into_iter().filter(|name| message.contains_key(*name)).collect();
-    if targets.len() != 1 {
+    // In proto3 JSON null is the default: as if it were not there.
+    let given = |name: &str| message.get(name).filter(|value| !value.is_null());
+    if TARGETS.into_iter().filter_map(given).count() != 1 {
         add("not exactly one of token, fid, topic and condition", "message".into());
     }
     for (name, is_fine) in [("token", is_token as fn(&str) -> bool), ("fid", is_fid), ("topic", is_topic)] {
@@ -106,7 +107,7 @@ fn message(body: &json::Strict, judged: &mut Judged) {
     if payload_bytes > PAYLOAD_BYTES_MAX {
         add("the payload is too large", format!("message: {payload_bytes} bytes of {PAYLOAD_BYTES_MAX}"));
     }
-    let key = message.get("token").or_else(|| message.get("fid")).and_then(Value::as_str);
+    let key = given("token").or_else(|| given("fid")).and_then(Value::as_str);
     judged.device = key.map(|key| Fingerprint::of_bytes(key.as_bytes()));
     judged.is_probe = body.value.get("validate_only").or_else(|| body.value.get("validateOnly"))
         == Some(&Value::Bool(true));

@@ -152,13 +152,11 @@ fn one(value: &Value, kind: &Kind, place: &str, add: &mut impl FnMut(&'static st
     let fits = match kind {
         Text => value.is_string(),
         Flag => value.is_boolean(),
-        Whole => value.is_i64() || value.is_u64(),
+        Whole => is_int32(value),
         Number => value.is_number(),
         Choice(names) => value.as_str().is_some_and(|text| names.contains(&text)),
         Span => is_span(value),
-        Time => value
-            .as_str()
-            .is_some_and(|text| text.contains('T') && (text.ends_with('Z') || text.contains('+'))),
+        Time => value.as_str().is_some_and(|text| is_time(text).is_some()),
         Texts => {
             if let Some(object) = value.as_object() {
                 for key in object.iter().filter(|(_, value)| !value.is_string()).map(|(key, _)| key) {
@@ -188,6 +186,50 @@ fn is_span(value: &Value) -> bool {
     let (seconds, decimals) = text.split_once('.').unwrap_or((text, "0"));
     let are_digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     are_digits(seconds) && seconds.len() <= 12 && are_digits(decimals) && decimals.len() <= 9
+}
+
+/// An int32: a number or, as proto3 JSON has it, a text of one; 1.0 and 1e2 are whole, too.
+fn is_int32(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.parse::<i32>().is_ok(),
+        Value::Number(number) => number.as_f64().is_some_and(|number| f64::from(number as i32) == number),
+        _ => false,
+    }
+}
+
+/// `google.protobuf.Timestamp`: RFC 3339 in upper case, the years 1 to 9999, up to nine decimals, any offset.
+fn is_time(text: &str) -> Option<()> {
+    let (date, time) = text.split_once('T')?;
+    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let at = time.find(['Z', '+', '-'])?;
+    let (clock, offset) = time.split_at(at);
+    let (clock, decimals) = clock.split_once('.').unwrap_or((clock, "0"));
+    let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
+    let [offset_hour, offset_minute] =
+        if offset == "Z" { [0, 0] } else { numbers(&offset[1..], ':', [2, 2])? };
+    let is_date = year >= 1 && (1..=12).contains(&month) && (1..=days).contains(&day);
+    let is_clock = hour < 24 && minute < 60 && second < 60;
+    let are_decimals =
+        (1..=9).contains(&decimals.len()) && decimals.bytes().all(|byte| byte.is_ascii_digit());
+    (is_date && is_clock && are_decimals && offset_hour < 24 && offset_minute < 60).then_some(())
+}
+
+/// Numbers of so many digits each, and nothing else, with `between` them.
+fn numbers<const COUNT: usize>(text: &str, between: char, digits: [usize; COUNT]) -> Option<[u32; COUNT]> {
+    let mut all = [0; COUNT];
+    let mut parts = text.split(between);
+    for (slot, digits) in all.iter_mut().zip(digits) {
+        let part = parts.next().filter(|part| part.len() == digits)?;
+        *slot = part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())??;
+    }
+    parts.next().is_none().then_some(all)
 }
 
 /// Whether `key` is `name`, or that in lower camel case.
@@ -238,6 +280,58 @@ mod tests {
                 "message.to: a field that FCM does not know",
             ]
         );
+    }
+
+    #[test]
+    fn a_time_is_rfc_3339_with_any_offset() {
+        for text in [
+            "2026-11-21T10:00:00Z",
+            "2024-02-29T23:59:59.123456789Z",
+            "2026-11-21T10:00:00+05:30",
+            "2026-11-21T10:00:00.5-08:00",
+        ] {
+            assert!(is_time(text).is_some(), "{text}");
+        }
+        for text in [
+            "",
+            "T+",
+            "TZ",
+            "2026-11-21",
+            "2026-11-21 10:00:00Z",
+            "2026-11-21T10:00:00",
+            "2026-11-21T10:00Z",
+            "2026-11-21T10:00:00+5:30",
+            "2026-11-21T10:00:00-24:00",
+            "2026-11-21T10:00:00Zx",
+            "2026-11-21T10:00:00.Z",
+            "2026-11-21T10:00:00.1234567890Z",
+            "2026-11-21T24:00:00Z",
+            "2026-11-21T10:00:60Z",
+            "2023-02-29T10:00:00Z",
+            "2026-13-01T10:00:00Z",
+            "0000-01-01T10:00:00Z",
+            "2026-+1-01T10:00:00Z",
+        ] {
+            assert!(is_time(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_has_32_bits() {
+        for value in [json!(0), json!(-2_147_483_648_i64), json!(2_147_483_647), json!(5.0), json!("7")] {
+            assert!(is_int32(&value), "{value}");
+        }
+        for value in [
+            json!(2_147_483_648_i64),
+            json!(-2_147_483_649_i64),
+            json!(u64::MAX),
+            json!(1.5),
+            json!(""),
+            json!("7x"),
+            json!(true),
+        ] {
+            assert!(!is_int32(&value), "{value}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use model::Reason;
 
+use super::apns::Lesson;
 use crate::fingerprint::Fingerprint;
 use crate::report::Found;
 
@@ -50,6 +51,8 @@ pub(crate) struct Judged {
     pub(crate) project: String,
     /// All that is wrong with it, in the order of the provider's checks.
     pub(crate) findings: Vec<Finding>,
+    /// APNs: what its connection learns from it when it is processed; `None` when it is refused for who sends it.
+    pub(crate) lesson: Option<Lesson>,
 }
 
 impl Judged {

@@ -18,6 +18,8 @@ use crate::error::Error;
 
 /// A token is good for an hour.
 const AGE_S_MAX: u64 = 3_600;
+/// Key ids and team ids of Apple's are this long.
+const ID_CHARS: usize = 10;
 /// By how much the sender's clock may be ahead.
 const AHEAD_S_MAX: u64 = 10;
 /// The DER of an uncompressed P-256 key before its point (RFC 5480).
@@ -38,6 +40,14 @@ impl Claims {
     /// Whether both speak for one team and key, whenever they were made.
     pub(super) fn is_same_sender(&self, other: &Claims) -> bool {
         (&self.team, &self.key_id) == (&other.team, &other.key_id)
+    }
+
+    /// What is odd about them, though APNs may let it pass.
+    pub(super) fn odd(&self) -> impl Iterator<Item = Finding> {
+        let is_odd = |id: &str| id.chars().count() != ID_CHARS;
+        let key = is_odd(&self.key_id).then_some("a provider token whose kid is not 10 characters");
+        let team = is_odd(&self.team).then_some("a provider token whose iss is not 10 characters");
+        key.into_iter().chain(team).map(Finding::passed)
     }
 }
 
@@ -66,22 +76,37 @@ impl Keyring {
         Ok(Self { given, updates_every_us, known: HashMap::new(), good: HashMap::new() })
     }
 
-    /// Whom `token` speaks for, at `now_us` on the simulator's clock and `now_s` on the wall's.
-    pub(super) fn admit(&mut self, token: &str, now_us: u64, now_s: u64) -> Result<Claims, Finding> {
-        let claims = match self.good.get(token) {
-            Some(claims) => claims.clone(),
-            None => self.learn(token, now_us, now_s)?,
-        };
-        check_age(&claims, now_s)?;
-        Ok(claims)
+    /// Whom `token` speaks for, at `now_us` on the simulator's clock and `now_s` on the wall's. Nothing is remembered of
+    /// it.
+    pub(super) fn admit(&self, token: &str, now_us: u64, now_s: u64) -> Result<Claims, Finding> {
+        self.look(token, now_us, now_s).map(|(claims, _)| claims)
     }
 
-    fn learn(&mut self, token: &str, now_us: u64, now_s: u64) -> Result<Claims, Finding> {
+    /// Remembers `token` and its key, if it is good: a request that had it was processed.
+    pub(super) fn learn(&mut self, token: &str, now_us: u64, now_s: u64) {
+        let Ok((claims, Some(keys))) = self.look(token, now_us, now_s) else { return };
+        let known = Known { team: claims.team.clone(), keys, renewed_us: now_us };
+        self.known.insert(claims.key_id.clone(), known);
+        self.good.insert(token.to_owned(), claims);
+    }
+
+    /// Whom `token` speaks for; when it is new, the keys that may have signed it, too.
+    fn look(
+        &self,
+        token: &str,
+        now_us: u64,
+        now_s: u64,
+    ) -> Result<(Claims, Option<Vec<VerifyingKey>>), Finding> {
+        if let Some(claims) = self.good.get(token) {
+            check_age(claims, now_s)?;
+            return Ok((claims.clone(), None));
+        }
         let invalid = |kind| Finding::refused(Reason::InvalidProviderToken, kind);
         let (claims, signed, signature) = parse(token).map_err(invalid)?;
         check_age(&claims, now_s)?;
         let hash = digest(&SHA256, signed.as_bytes());
-        let mut keys = match (&self.given, self.known.get(&claims.key_id)) {
+        let known = self.known.get(&claims.key_id);
+        let mut keys = match (&self.given, known) {
             (Some(given), _) => vec![*given],
             (None, Some(known)) => known.keys.clone(),
             (None, None) => candidates(hash.as_ref(), &signature),
@@ -90,7 +115,7 @@ impl Keyring {
         if keys.is_empty() {
             return Err(invalid("the provider token's signature is wrong"));
         }
-        if let Some(known) = self.known.get_mut(&claims.key_id) {
+        if let Some(known) = known {
             if known.team != claims.team {
                 return Err(invalid("a key id of another team"));
             }
@@ -98,13 +123,8 @@ impl Keyring {
                 let reason = Reason::TooManyProviderTokenUpdates;
                 return Err(Finding::refused(reason, "the provider token was renewed too soon"));
             }
-            (known.keys, known.renewed_us) = (keys, now_us);
-        } else {
-            let known = Known { team: claims.team.clone(), keys, renewed_us: now_us };
-            self.known.insert(claims.key_id.clone(), known);
         }
-        self.good.insert(token.to_owned(), claims.clone());
-        Ok(claims)
+        Ok((claims, Some(keys)))
     }
 }
 

@@ -98,7 +98,7 @@ async fn cancelled(house: &House, respond: &mut SendResponse<Bytes>) {
 fn judge(house: &House, link: &Link, request: &Arrived, is_refused: bool) -> (Verdict, u32, Judged) {
     let now = house.now();
     let mut bound = link.bound.borrow_mut();
-    let mut judged = house.checker.judge(request, &mut bound, now);
+    let mut judged = house.checker.judge(request, &bound, now);
     let mut desk = house.desk();
     let now_us = desk.time.now_us;
     desk.ledger.arrivals += 1;
@@ -117,7 +117,6 @@ fn judge(house: &House, link: &Link, request: &Arrived, is_refused: bool) -> (Ve
         let credential = answer::credential(request);
         desk.judge.is_expired(credential, now_us) || bound.is_wedged
     };
-    bound.is_wedged |= expired && house.config.provider == Platform::Apns;
     let reason = if expired { Some(expired_reason(house.config.provider)) } else { judged.reason() };
     let (verdict, record) = match (device, reason) {
         (Some(device), None) => desk.arrive(device),
@@ -132,6 +131,14 @@ fn judge(house: &House, link: &Link, request: &Arrived, is_refused: bool) -> (Ve
             (desk.pass_or(reason.unwrap_or(Reason::None)), NO_RECORD)
         }
     };
+    let is_processed = !matches!(verdict.manner, Manner::Refused | Manner::DroppedBefore);
+    if is_processed && expired {
+        bound.is_wedged |= house.config.provider == Platform::Apns;
+    } else if is_processed {
+        let wedges = |finding: &Finding| finding.reason == Some(Reason::ExpiredProviderToken);
+        bound.is_wedged |= judged.findings.iter().any(wedges);
+        house.checker.learn(request, &judged, &mut bound, now);
+    }
     (verdict, record, judged)
 }
 

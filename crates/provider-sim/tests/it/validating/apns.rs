@@ -1,7 +1,8 @@
 //! Each of Apple's rules, broken once.
 
-use provider_sim::config::Quota;
-use provider_sim::{Config, Simulator, start};
+use model::{Platform, Reason};
+use provider_sim::config::{ListedFault, Manner, Quota};
+use provider_sim::{Config, Fingerprint, Simulator, start};
 
 use super::ask::{Ask, Key, kinds, now_s, reason, shows, validating};
 use crate::harness::{Client, token};
@@ -108,6 +109,7 @@ async fn what_apple_lets_pass_is_found_all_the_same() {
         (ask.clone().set("apns-colour", "red"), "an apns- header field that APNs does not know"),
         (ask.clone().without("apns-push-type"), "no apns-push-type"),
         (ask.clone().set("apns-expiration", "3600"), "an apns-expiration that is a duration, not a time"),
+        (ask.clone().set("apns-expiration", "1600000000"), "an apns-expiration in the past"),
         (ask.clone().set("host", "elsewhere"), "host differs from :authority"),
         (ask.clone().body(r#"{"aps":{"badge":-1}}"#), "a value of the wrong type"),
         (ask.clone().body(r#"{"aps":{"alert":{"loc-args":[1]}}}"#), "a value of the wrong type"),
@@ -222,6 +224,68 @@ async fn a_connection_is_for_one_team_key_and_topic() {
     assert_eq!(reason(&team), (403, "InvalidProviderToken".to_owned()));
     let mut client = Client::connect(&simulator).await;
     assert_eq!(Ask::apns(&jwt).send(&mut client).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_for_its_credentials_binds_nothing() {
+    let (key, other) = (Key::new(), Key::new());
+    let mut config = apns();
+    config.checks.public_key = Some(key.public_pem());
+    let simulator = start(config).unwrap();
+    let (now, mut client) = (now_s(), Client::connect(&simulator).await);
+    let bad = Ask::apns(&other.token(now)).set("apns-topic", "org.example.other");
+    let refused = reason(&bad.send(&mut client).await.unwrap());
+    assert_eq!(refused, (403, "InvalidProviderToken".to_owned()));
+    let good = Ask::apns(&key.token(now));
+    assert_eq!(good.send(&mut client).await.unwrap().status, 200);
+    let topic = good.set("apns-topic", "org.example.other").send(&mut client).await.unwrap();
+    assert_eq!(reason(&topic), (400, "TopicDisallowed".to_owned()), "an accepted one does");
+}
+
+#[tokio::test]
+async fn a_request_that_the_protocol_refuses_teaches_nothing() {
+    let (key, other) = (Key::new(), Key::new());
+    let mut config = apns();
+    config.limits.one_stream_until_valid = false;
+    config.faults.listed = vec![ListedFault {
+        key: Fingerprint::of_key(Platform::Apns, "aa").unwrap(),
+        manner: Manner::Refused,
+        reason: Reason::None,
+        times: Some(1),
+    }];
+    let simulator = start(config).unwrap();
+    let (now, mut client) = (now_s(), Client::connect(&simulator).await);
+    // Both tokens are of one key id: whose comes first is the one that is learned.
+    let refused = Ask::apns(&other.token(now)).path("/3/device/aa").set("apns-topic", "org.example.other");
+    let error = refused.send(&mut client).await.unwrap_err();
+    assert_eq!(error.reason(), Some(h2::Reason::REFUSED_STREAM));
+    let good = Ask::apns(&key.token(now));
+    assert_eq!(good.send(&mut client).await.unwrap().status, 200);
+    let late = refused.send(&mut Client::connect(&simulator).await).await.unwrap();
+    assert_eq!(reason(&late), (403, "InvalidProviderToken".to_owned()));
+}
+
+#[tokio::test]
+async fn ids_that_are_not_as_long_as_apple_s_are_found_and_pass() {
+    let key = Key::new();
+    let simulator = start(apns()).unwrap();
+    let now = now_s();
+    let sign = |kid: &str, iss: &str| {
+        let header = format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#);
+        Ask::apns(&key.sign(&header, &format!(r#"{{"iss":"{iss}","iat":{now}}}"#)))
+    };
+    let asks =
+        [sign("KEY1", "TEAM000001"), sign("KEY0000002", "TEAM0000012"), sign("KEY0000003", "TEAM000001")];
+    let found = answers(&simulator, &asks).await;
+    let kinds: Vec<_> = found.iter().map(|(status, _, kinds)| (*status, kinds.concat())).collect();
+    assert_eq!(
+        kinds,
+        [
+            (200, "a provider token whose kid is not 10 characters".to_owned()),
+            (200, "a provider token whose iss is not 10 characters".to_owned()),
+            (200, String::new()),
+        ]
+    );
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ async fn requests_as_they_should_be_are_accepted_and_nothing_is_found() {
         Ask::fcm(),
         Ask::fcm().set("content-type", "application/json; charset=UTF-8"),
         with(json!({"fid": FID, "notification": {"title": "t", "body": "b"}})),
+        with(json!({"fid": FID, "token": null, "topic": null})),
         Ask::fcm().body(r#"{"validate_only":true,"message":{"topic":"news"}}"#),
     ];
     for ask in &asks {
@@ -43,7 +44,7 @@ async fn requests_as_they_should_be_are_accepted_and_nothing_is_found() {
         assert!(name.as_str().unwrap().starts_with("projects/demo/messages/0:"));
     }
     let report = simulator.report().unwrap();
-    assert_eq!((report.accepted, report.stats.probes), (3, 1), "a probe is delivered to nobody");
+    assert_eq!((report.accepted, report.stats.probes), (4, 1), "a probe is delivered to nobody");
     assert!(report.faults_found.is_empty(), "{:?}", report.faults_found);
 }
 
@@ -66,6 +67,15 @@ async fn a_field_that_is_wrong_is_named_in_the_details() {
             "message.android.notification.badge",
         ),
         (json!({"fid": FID, "topic": "t"}), "message"),
+        (json!({"fid": null}), "message"),
+        (
+            json!({"fid": FID, "android": {"notification": {"event_time": "T+"}}}),
+            "message.android.notification.event_time",
+        ),
+        (
+            json!({"fid": FID, "android": {"notification": {"notification_count": 2_147_483_648_u32}}}),
+            "message.android.notification.notification_count",
+        ),
         (json!({"data": {}}), "message"),
         (json!({"fid": "short"}), "message.fid"),
         (json!({"token": "short"}), "message.token"),

@@ -1,6 +1,7 @@
 //! What a person would otherwise have to remember: `cargo xtask <verb>`.
 
 mod arrows;
+mod bench;
 mod faults;
 mod fuzz;
 mod install;

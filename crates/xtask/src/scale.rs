@@ -3,14 +3,14 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::steps::run;
+use crate::bench::{self, median};
 
 /// How the cost goes with the size.
 #[derive(Args)]
@@ -54,8 +54,7 @@ struct Figures {
 impl Scale {
     /// Runs it.
     pub(crate) fn run(&self) -> Result<()> {
-        run(Command::new("cargo").args(["build", "--release", "--package", "app", "--bin", "fanfare"]))?;
-        let program = PathBuf::from("target/release/fanfare");
+        let program = bench::build()?;
         let rows: Vec<Row> = rows().into_iter().filter(|row| self.has(row)).collect();
         let mut figures: Vec<Vec<Figures>> = rows.iter().map(|_| Vec::new()).collect();
         for round in 1..=self.rounds {
@@ -129,7 +128,7 @@ fn rows() -> Vec<Row> {
     for devices in [100_000, 1_000_000, 5_000_000, 20_000_000] {
         rows.push(Row { series: "devices", value: devices, devices, ..apns });
     }
-    for bytes in [150, 300, 600, 1_200, 2_400, 4_000] {
+    for bytes in [150, 300, 600, 1_200, 2_400, 4_096] {
         let body_bytes = Some(bytes);
         let at_once = Row { latency: "0ms", connections: 8, ..apns };
         rows.push(Row { series: "body", value: bytes, body_bytes, devices: 2_000_000, ..at_once });
@@ -219,11 +218,6 @@ fn measure(program: &Path, row: &Row, devices: u64) -> Result<Figures> {
     })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,10 +227,5 @@ mod tests {
         let rows = rows();
         assert!(rows.iter().all(|row| SERIES.contains(&row.series)));
         assert!(SERIES.iter().all(|series| rows.iter().filter(|row| row.series == *series).count() > 1));
-    }
-
-    #[test]
-    fn the_median_of_an_odd_number_is_the_middle_one() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
     }
 }

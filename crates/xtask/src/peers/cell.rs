@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::client::Peer;
 use super::server::Kind;
+use crate::bench::median;
 
 /// Connections, and requests at once on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +111,6 @@ impl Cell {
     }
 }
 
-/// The middle of the sorted numbers, or the mean of both middles. There is at least one number.
-pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    let middle = numbers.len() / 2;
-    if numbers.len() % 2 == 1 { numbers[middle] } else { f64::midpoint(numbers[middle - 1], numbers[middle]) }
-}
-
 /// The cell of `peer` that another cell at the same server is to be compared with: at the same setting for a common one,
 /// at its best for a best one.
 pub(super) fn counterpart<'a>(cells: &'a [Cell], cell: &Cell, peer: Peer) -> Option<&'a Cell> {
@@ -137,13 +131,6 @@ pub(super) mod tests {
             |cpu_us: &f64| Sample { requests: 9, cpu_us: *cpu_us, per_second: 1e6, server_cpu_us: 0.5 };
         let samples = cpu_us.iter().map(sample).collect();
         Cell { server: Kind::FastSim, peer, setting, reason, requests: 9, samples, failure: None }
-    }
-
-    #[test]
-    fn a_median_is_the_middle_and_no_mean() {
-        assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![1.0, 100.0, 2.0, 4.0]), 3.0);
-        assert_eq!(median(vec![7.0]), 7.0);
     }
 
     #[test]

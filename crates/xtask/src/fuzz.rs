@@ -93,3 +93,18 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     entries.map(|entry| Ok(entry?.path())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This program builds without what it fuzzes, so the names stand here a second time.
+    #[test]
+    fn the_targets_are_those_of_the_crate() {
+        let source = include_str!("../../fuzz/src/lib.rs");
+        let list = source.split_once("TARGETS: &[Target] = &[").unwrap().1.split_once("];").unwrap().0;
+        let names: Vec<&str> =
+            list.split("name: \"").skip(1).map(|rest| rest.split_once('"').unwrap().0).collect();
+        assert_eq!(names, TARGETS);
+    }
+}

@@ -79,6 +79,8 @@ pub(super) struct Client {
     is_established: bool,
     /// The alert that ends the session was sealed.
     is_closing: bool,
+    /// Nothing more will come from it.
+    has_hung_up: bool,
     pub(super) is_dirty: bool,
 }
 
@@ -103,6 +105,7 @@ impl Client {
             end: End::Open,
             is_established: false,
             is_closing: false,
+            has_hung_up: false,
             is_dirty: false,
         })
     }
@@ -132,9 +135,19 @@ impl Client {
                 self.http.out.clear();
                 self.unsent.clear();
             }
-            if length < space {
+            // The end of what a client wrote before it hung up is told only once.
+            if length < space && !self.has_hung_up {
                 return;
             }
+        }
+    }
+
+    /// The client has closed its side, or the connection has failed.
+    pub(super) fn hung_up(&mut self) {
+        self.has_hung_up = true;
+        // Whoever is read finds the end behind what was written.
+        if self.end == End::Stalled {
+            self.end = End::Now;
         }
     }
 
@@ -256,7 +269,7 @@ impl Client {
             }
             Farewell::Stall => {
                 self.end = End::Stalled;
-                Next::Stay
+                if self.has_hung_up { Next::Close } else { Next::Stay }
             }
             Farewell::Reset => {
                 // Closing a socket that does not linger resets the connection. Failing to say so closes it in order.

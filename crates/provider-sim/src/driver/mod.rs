@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
+use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use rustls::ServerConfig;
@@ -174,7 +175,7 @@ impl Driver {
                 match event.token() {
                     LISTENER => self.accept(),
                     WAKER => {}
-                    Token(place) => self.serve(place as u32, event.is_readable(), event.is_writable()),
+                    Token(place) => self.serve(place as u32, event),
                 }
             }
             if !self.answer_asks() {
@@ -224,12 +225,15 @@ impl Driver {
         }
     }
 
-    fn serve(&mut self, place: u32, is_readable: bool, is_writable: bool) {
+    fn serve(&mut self, place: u32, event: &Event) {
         let Some(Some(client)) = self.clients.get_mut(place as usize) else { return };
-        if is_readable {
+        if event.is_read_closed() || event.is_error() {
+            client.hung_up();
+        }
+        if event.is_readable() {
             client.read(&mut self.scratch, &mut self.desk, &self.clock);
         }
-        if is_writable || client.wants_flush() {
+        if event.is_writable() || client.wants_flush() {
             mark(client, place, &mut self.dirty);
         }
     }

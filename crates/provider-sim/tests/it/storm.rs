@@ -11,6 +11,9 @@ use tokio::net::TcpStream;
 use crate::harness::{Client, tls, token};
 use crate::raw::Raw;
 
+/// Frames of the simulator's own that are cut: nine bytes of the head and five of a hundred.
+const HALF_A_FRAME: usize = 9 + 5;
+
 fn in_storm(storm: Storm) -> Simulator {
     let mut config = Config::apns();
     config.limits.one_stream_until_valid = false;
@@ -123,6 +126,23 @@ async fn a_reset_cuts_a_frame() {
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
     // What has arrived before a reset may be thrown away by the kernel.
     assert!(rest.is_empty() || rest.ends_with(&[0x88; 5]), "{rest:?}");
+}
+
+#[tokio::test]
+async fn a_stall_cuts_a_frame_and_nothing_is_read_until_the_client_hangs_up() {
+    let (simulator, mut client) = hit(ConnectionFault::Stall).await;
+    // What the simulator says of itself ends with the acknowledgement of the client's settings.
+    client.until(|frame| (frame.kind, frame.flags) == (4, 1)).await;
+    let half = client.bytes(HALF_A_FRAME).await;
+    assert_eq!(half[..9], [0, 0, 100, 1, 4, 0, 0, 0, 1]);
+    ask(&mut client, 3).await;
+    let stats = simulator.stats().unwrap();
+    assert_eq!((stats.requests, stats.connections.open), (1, 1));
+    drop(client);
+    while simulator.stats().unwrap().connections.open > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(simulator.stats().unwrap().requests, 1);
 }
 
 #[tokio::test]

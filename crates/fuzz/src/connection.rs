@@ -8,7 +8,7 @@ use burst_h2::{
     Request, Template,
 };
 
-use crate::peer::Account;
+use crate::peer::{Account, GivenBack};
 use crate::source::Source;
 use crate::wire;
 
@@ -22,6 +22,8 @@ struct Told {
     text: Vec<String>,
     /// By tag, how often it ended.
     ends: BTreeMap<u64, u32>,
+    /// Tags of requests that the peer is said not to have processed.
+    not_processed: Vec<(u64, Cause)>,
 }
 
 impl Ends for Told {
@@ -33,7 +35,10 @@ impl Ends for Told {
                 let fields: Vec<(&[u8], &[u8])> = fields.iter().collect();
                 format!("{} {status} {fields:?} {body:?}", end.tag)
             }
-            EndResult::NotProcessed(cause) => format!("{} not processed {cause:?}", end.tag),
+            EndResult::NotProcessed(cause) => {
+                self.not_processed.push((end.tag, cause));
+                format!("{} not processed {cause:?}", end.tag)
+            }
             EndResult::Unknown(cause) => format!("{} unknown {cause:?}", end.tag),
         });
     }
@@ -77,6 +82,9 @@ struct Pair {
     whole: Half,
     cut: Half,
     account: Account,
+    given_back: GivenBack,
+    /// How many of `not_processed` were looked at.
+    judged: usize,
     /// Output of `whole` that the account has seen and that was not taken.
     accounted: usize,
     templates: [Template; 2],
@@ -129,6 +137,8 @@ impl Pair {
             whole: Half::new(&config),
             cut: Half::new(&config),
             account: Account::new(),
+            given_back: GivenBack::default(),
+            judged: 0,
             accounted: 0,
             templates: [template("one"), template(&"two".repeat(400))],
             now: 0,
@@ -228,6 +238,7 @@ impl Pair {
         }
         assert_eq!(is_good, is_cut_good, "one of the two broke");
         self.is_broken = !is_good;
+        self.given_back.received(bytes);
         if is_good {
             self.account.received(bytes);
             return;
@@ -279,6 +290,7 @@ impl Pair {
     /// After each step.
     fn compare(&mut self) {
         assert_eq!(self.whole.told, self.cut.told);
+        self.judge();
         let (whole, cut) = (&self.whole.connection, &self.cut.connection);
         assert!(whole.output() == cut.output(), "different outputs");
         assert_eq!(
@@ -305,13 +317,33 @@ impl Pair {
         assert_eq!(self.account.goodbyes, 0, "GOAWAY is said of an error only");
     }
 
-    fn close(self) {
-        let Pair { mut whole, mut cut, next_tag, .. } = self;
-        whole.connection.close(Cause::Local, &mut whole.told);
-        cut.connection.close(Cause::Local, &mut cut.told);
-        assert_eq!(whole.told, cut.told);
-        assert!(whole.told.ends.values().all(|&count| count == 1), "a request ended twice");
-        assert!(whole.told.ends.keys().copied().eq(0..next_tag), "a request has no end");
+    /// Who is told that a request was not processed sends it again: a device that gets a message twice is what must not
+    /// happen. It may be said of a request that was never wholly written, and of one that the peer gave back itself.
+    /// Whatever the account has not seen of the output was not written either.
+    fn judge(&mut self) {
+        let (account, written) = (&self.account, self.whole.written);
+        for &(tag, cause) in &self.whole.told.not_processed[self.judged..] {
+            let stream = account.stream_of(tag);
+            let may = match cause {
+                Cause::Refused => self.given_back.is_refused(stream),
+                Cause::GoAway => self.given_back.is_above(stream),
+                _ => !account.is_whole(stream, written),
+            };
+            assert!(may, "request {tag} on stream {stream} may have been processed: {cause:?}");
+        }
+        self.judged = self.whole.told.not_processed.len();
+    }
+
+    fn close(mut self) {
+        for half in [&mut self.whole, &mut self.cut] {
+            let gone = Connection::new(&config(0), 0);
+            std::mem::replace(&mut half.connection, gone).close(Cause::Local, &mut half.told);
+        }
+        self.judge();
+        let (whole, cut) = (&self.whole.told, &self.cut.told);
+        assert_eq!(whole, cut);
+        assert!(whole.ends.values().all(|&count| count == 1), "a request ended twice");
+        assert!(whole.ends.keys().copied().eq(0..self.next_tag), "a request has no end");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a careful server would hold against a client: a second, simple account of both directions of a connection, kept
 //! from the bytes alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::wire::{self, Frame};
 
@@ -18,6 +18,13 @@ pub(crate) struct Account {
     last_stream: u32,
     /// The stream whose header block goes on.
     block: Option<u32>,
+    /// That block is all of its request.
+    block_is_all: bool,
+    /// Bytes of the output, and of them those up to each request's last one.
+    position: u64,
+    ends: HashMap<u32, u64>,
+    /// The streams of the requests, in their order.
+    streams: Vec<u32>,
     /// HEADERS frames.
     pub(crate) requests: u64,
     /// RST_STREAM frames of the client.
@@ -42,6 +49,10 @@ impl Account {
             frame_bytes_max: 16_384,
             last_stream: 0,
             block: None,
+            block_is_all: false,
+            position: 0,
+            ends: HashMap::new(),
+            streams: Vec::new(),
             requests: 0,
             resets: 0,
             unacknowledged: 0,
@@ -103,9 +114,11 @@ impl Account {
         if !self.is_preface_over {
             rest = rest.strip_prefix(wire::PREFACE).expect("a preface first");
             self.is_preface_over = true;
+            self.position = wire::PREFACE.len() as u64;
             assert_eq!(rest[3], wire::SETTINGS, "SETTINGS behind the preface");
         }
         while let Some(frame) = wire::take(&mut rest) {
+            self.position += 9 + frame.payload.len() as u64;
             self.check(&frame);
         }
         assert!(rest.is_empty(), "the output ends within a frame");
@@ -123,6 +136,9 @@ impl Account {
             wire::CONTINUATION => {
                 assert!(self.block.is_some(), "CONTINUATION of nothing");
                 self.block = (!frame.has(wire::END_HEADERS)).then_some(frame.stream);
+                if self.block.is_none() && self.block_is_all {
+                    self.ends.insert(frame.stream, self.position);
+                }
             }
             wire::DATA => self.check_data(frame),
             wire::RST_STREAM => {
@@ -160,9 +176,13 @@ impl Account {
         assert!(frame.stream > self.last_stream, "stream ids rise");
         self.last_stream = frame.stream;
         self.requests += 1;
+        self.streams.push(frame.stream);
         self.block = (!frame.has(wire::END_HEADERS)).then_some(frame.stream);
-        if !frame.has(wire::END_STREAM) {
+        self.block_is_all = frame.has(wire::END_STREAM);
+        if !self.block_is_all {
             self.windows.insert(frame.stream, self.window_initial);
+        } else if self.block.is_none() {
+            self.ends.insert(frame.stream, self.position);
         }
     }
 
@@ -175,11 +195,61 @@ impl Account {
         assert!(length == 0 || (*window >= 0 && self.window >= 0), "DATA beyond a window: {frame:?}");
         if frame.has(wire::END_STREAM) {
             self.windows.remove(&frame.stream);
+            self.ends.insert(frame.stream, self.position);
         }
+    }
+
+    /// The stream of a request, the first of which is 0.
+    pub(crate) fn stream_of(&self, request: u64) -> u32 {
+        self.streams[request as usize]
+    }
+
+    /// Whether all of a stream's request is among the first `written` bytes of the output.
+    pub(crate) fn is_whole(&self, stream: u32, written: u64) -> bool {
+        self.ends.get(&stream).is_some_and(|end| *end <= written)
     }
 
     /// With nothing left to send, everything that asked for an answer has it.
     pub(crate) fn is_answered(&self) -> bool {
         self.unacknowledged == 0 && self.unanswered == 0
+    }
+}
+
+/// What the peer has given back, whether the connection took the frame or broke at it.
+#[derive(Default)]
+pub(crate) struct GivenBack {
+    received: Vec<u8>,
+    refused: HashSet<u32>,
+    /// The lowest last id of its GOAWAYs.
+    last: Option<u32>,
+}
+
+impl GivenBack {
+    pub(crate) fn received(&mut self, bytes: &[u8]) {
+        self.received.extend_from_slice(bytes);
+        let all = std::mem::take(&mut self.received);
+        let mut rest = &all[..];
+        while let Some(frame) = wire::take(&mut rest) {
+            match (frame.kind, frame.payload.len()) {
+                (wire::RST_STREAM, 4) if frame.number(0) == wire::REFUSED_STREAM => {
+                    self.refused.insert(frame.stream);
+                }
+                (wire::GOAWAY, 8..) => {
+                    let last = frame.number(0) & 0x7fff_ffff;
+                    self.last = Some(self.last.map_or(last, |lowest| lowest.min(last)));
+                }
+                _ => {}
+            }
+        }
+        self.received = rest.to_vec();
+    }
+
+    pub(crate) fn is_refused(&self, stream: u32) -> bool {
+        self.refused.contains(&stream)
+    }
+
+    /// Whether a GOAWAY says that nothing was done for this stream.
+    pub(crate) fn is_above(&self, stream: u32) -> bool {
+        self.last.is_some_and(|last| stream > last)
     }
 }

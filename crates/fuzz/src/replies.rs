@@ -1,7 +1,7 @@
 //! Answers of the providers: any status, any field, any body.
 
-use model::{Class, Outcome, Timestamp};
-use push::{Effect, Verdict, apns, fcm};
+use model::{Class, Outcome, Reason, Timestamp};
+use push::{Effect, Fault, Verdict, apns, fcm};
 
 use crate::source::Source;
 
@@ -37,9 +37,52 @@ fn check(status: u16, body: &[u8], verdict: &Verdict) {
     assert_eq!(verdict.outcome == Outcome::ACCEPTED, status == 200, "accepted is 200 and nothing else");
     let class = verdict.outcome.class();
     assert!(matches!(class, Class::Accepted | Class::Rejected | Class::Unknown), "{class:?}");
-    let stops = matches!(verdict.effect, Effect::StopLaunch(_));
-    assert!(!stops || !body.is_empty(), "an answer without its body stops a launch");
-    assert!(!stops || (400..500).contains(&status) || class == Class::Rejected, "{status} stops a launch");
+    if let Effect::StopLaunch(fault) = verdict.effect {
+        assert!(!body.is_empty(), "an answer without its body stops a launch");
+        let reason = verdict.outcome.reason();
+        assert!(class == Class::Rejected && may_stop(reason, fault, status), "{status} {reason}: {fault:?}");
+    }
+}
+
+/// Reasons that are the same for every device, by whose fault they are; a second list, written from the providers' tables.
+/// What is one device's fault, or the provider's own, never stops a launch.
+fn may_stop(reason: Reason, fault: Fault, status: u16) -> bool {
+    use Reason as R;
+    match fault {
+        Fault::Message => {
+            matches!(
+                reason,
+                R::BadTopic
+                    | R::MissingTopic
+                    | R::TopicDisallowed
+                    | R::BadCollapseId
+                    | R::BadExpirationDate
+                    | R::BadMessageId
+                    | R::BadPriority
+                    | R::InvalidPushType
+                    | R::DuplicateHeaders
+                    | R::PayloadEmpty
+                    | R::PayloadTooLarge
+                    | R::MissingDeviceToken
+                    | R::BadPath
+                    | R::MethodNotAllowed
+                    | R::InvalidArgument
+            ) || reason == R::OtherFcm && status == 404
+        }
+        Fault::Credentials => {
+            matches!(
+                reason,
+                R::InvalidProviderToken
+                    | R::MissingProviderToken
+                    | R::BadCertificate
+                    | R::BadCertificateEnvironment
+                    | R::BadEnvironmentKeyIdInToken
+                    | R::UnrelatedKeyIdInToken
+                    | R::Forbidden
+                    | R::PermissionDenied
+            ) || reason == R::OtherApns && status == 403
+        }
+    }
 }
 
 pub(crate) fn apns_seeds() -> Vec<Vec<u8>> {

@@ -13,6 +13,9 @@ pub(crate) const ACK: u8 = 1;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
+/// The code of a reset that says that nothing was done (RFC 9113, 8.7).
+pub(crate) const REFUSED_STREAM: u32 = 7;
+
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A frame, read.

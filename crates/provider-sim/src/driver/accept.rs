@@ -132,8 +132,7 @@ impl Driver {
         acceptor.retry_us = None;
         let delay_us = self.desk.config.limits.accept_delay.as_micros() as u64;
         let mut accepted = Vec::new();
-        loop {
-            let Some(listener) = &acceptor.listener else { break };
+        while let Some(listener) = &acceptor.listener {
             match listener.accept() {
                 Ok((socket, _)) => accepted.push(socket),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

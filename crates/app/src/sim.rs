@@ -456,4 +456,34 @@ mod tests {
         assert_eq!(told["checks"]["device_rate"]["window"], "1s");
         assert_eq!(told["checks"]["access_tokens"], serde_json::json!(["one", "two"]));
     }
+
+    #[test]
+    fn a_flag_of_a_storm_is_refused_by_its_name_where_it_has_no_effect() {
+        for (flag, value) in [
+            ("storm-from", "1"),
+            ("storm-lasts", "1s"),
+            ("connection-fault", "reset"),
+            ("hits", "one"),
+            ("hit-at", "2"),
+            ("hit-pause", "1s"),
+            ("storm-answers", "TooManyRequests"),
+            ("refuse-connections", ""),
+            ("certificate", "expired"),
+            ("expire-credentials", ""),
+        ] {
+            let refused = |mode: &str| {
+                let line = format!("sim apns --mode {mode} --{flag} {value}");
+                let sim = Line::try_parse_from(line.trim_end().split(' ')).unwrap().sim;
+                sim.config().unwrap().check().err().map(|error| error.to_string())
+            };
+            let error = refused("validating").unwrap();
+            assert!(error.starts_with(&format!("{flag} is ")), "{error}");
+            let does_nothing =
+                ["storm-from", "storm-lasts", "hits", "hit-at", "hit-pause", "expire-credentials"];
+            match refused("fast") {
+                Some(error) => assert!(does_nothing.contains(&flag) && error.starts_with(flag), "{error}"),
+                None => assert!(!does_nothing.contains(&flag), "{flag}"),
+            }
+        }
+    }
 }

@@ -128,7 +128,7 @@ fn rows() -> Vec<Row> {
     for devices in [100_000, 1_000_000, 5_000_000, 20_000_000] {
         rows.push(Row { series: "devices", value: devices, devices, ..apns });
     }
-    for bytes in [150, 300, 600, 1_200, 2_400, 4_096] {
+    for bytes in [150, 300, 600, 1_200, 2_400, 4_000] {
         let body_bytes = Some(bytes);
         let at_once = Row { latency: "0ms", connections: 8, ..apns };
         rows.push(Row { series: "body", value: bytes, body_bytes, devices: 2_000_000, ..at_once });

@@ -115,11 +115,15 @@ impl Outcome {
     }
 
     /// What is known of a device when two attempts are put together: the more telling class wins, a final rejection
-    /// over a transient one, *resent* stays. Commutative, associative and idempotent.
+    /// over a transient one, silence over the loss of a worker, *resent* stays. Commutative, associative and idempotent.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let is_resent = self.is_resent() || other.is_resent();
-        let rank = |outcome: Self| (outcome.class(), !outcome.is_transient(), outcome.0 & REASON_MASK);
+        let rank = |outcome: Self| {
+            // That a request left is known of silence, and not of a worker that was lost.
+            let has_left = !matches!(outcome.reason(), Reason::WorkerLost | Reason::AttemptsExhausted);
+            (outcome.class(), has_left, !outcome.is_transient(), outcome.0 & REASON_MASK)
+        };
         let known = if rank(self) >= rank(other) { self } else { other };
         known.with_resent(is_resent)
     }
@@ -157,6 +161,15 @@ mod tests {
         #[test]
         fn a_code_reads_back(outcome in any_outcome()) {
             prop_assert_eq!(Outcome::from_code(outcome.code()), Some(outcome));
+        }
+    }
+
+    #[test]
+    fn silence_tells_more_than_the_loss_of_a_worker() {
+        let silence = Outcome::new(Class::Unknown, Reason::TimedOut);
+        for lost in [Reason::WorkerLost, Reason::AttemptsExhausted] {
+            let lost = Outcome::new(Class::Unknown, lost);
+            assert_eq!((silence.join(lost), lost.join(silence)), (silence, silence));
         }
     }
 

@@ -46,7 +46,7 @@ fn a_stream_refused_every_time_is_not_sent() {
     let rig = Rig::new(apns(|sim| sim.faults.refused = 1.0), 2);
     let accounts = rig.send(100, 100);
     assert_eq!(accounts.count(Class::NotSent, Reason::StreamRefused), 100);
-    assert_eq!(accounts.requests(), 600, "the first and five more");
+    assert_eq!(accounts.requests(), 800, "the first and seven more");
     rig.compare(&accounts);
 }
 

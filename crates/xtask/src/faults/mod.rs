@@ -7,7 +7,6 @@ mod rows;
 mod table;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -54,7 +53,7 @@ impl Faults {
         }
         let program = match &self.program {
             Some(program) => program.clone(),
-            None => build()?,
+            None => crate::bench::build()?,
         };
         let mut all = Vec::new();
         println!("{}", table::HEAD);
@@ -99,12 +98,4 @@ impl Faults {
 
 fn names() -> String {
     ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ")
-}
-
-fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["build", "--release", "--package", "app", "--bin", "fanfare"];
-    crate::steps::run(Command::new(cargo).args(arguments))?;
-    let metadata = crate::rules::metadata()?;
-    Ok(metadata.target_directory.join("release/fanfare").into_std_path_buf())
 }

@@ -121,8 +121,9 @@ impl Outcome {
         let is_resent = self.is_resent() || other.is_resent();
         let rank = |outcome: Self| {
             // That a request left is known of silence, and not of a worker that was lost.
-            let has_left = !matches!(outcome.reason(), Reason::WorkerLost | Reason::AttemptsExhausted);
-            (outcome.class(), has_left, !outcome.is_transient(), outcome.0 & REASON_MASK)
+            let is_supposed = outcome.class() == Class::Unknown
+                && matches!(outcome.reason(), Reason::WorkerLost | Reason::AttemptsExhausted);
+            (outcome.class(), !is_supposed, !outcome.is_transient(), outcome.0 & REASON_MASK)
         };
         let known = if rank(self) >= rank(other) { self } else { other };
         known.with_resent(is_resent)

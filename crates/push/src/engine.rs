@@ -277,9 +277,11 @@ impl<K: Keys, L: Listener> Engine<K, L> {
         };
         let counter = &entry.state.devices;
         // Under the lock that `stop` and `close` take: a shard is either refused or seen by the threads before they end.
-        let is_closing = entry.state.is_closing.load(Ordering::Acquire);
+        if entry.state.is_closing.load(Ordering::Acquire) {
+            return Err(Refused(work));
+        }
         let taken = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes);
-        let Some(before) = taken.ok().filter(|_| !is_closing) else { return Err(Refused(work)) };
+        let Ok(before) = taken else { return Err(Refused(work)) };
         if before == 0 {
             // A pause before the next connection is shorter now.
             entry.state.connection_wanted.notify_one();

@@ -43,7 +43,7 @@ pub struct PoolConfig {
     /// the connections are replaced in order behind a burst. More than `burst_h2::ConnectionConfig::resets_max` is never
     /// reached.
     pub timeouts_max: u32,
-    /// Devices submitted and not done, at most: twice what the connections carry at once keeps them busy.
+    /// Devices submitted and not done, those of shards that straggle left out, at most: twice what the connections carry at once keeps them busy.
     pub devices_max: u32,
     /// Between two openings: opening quickly looks like an attack.
     pub open_spacing: Duration,
@@ -145,7 +145,7 @@ pub struct PoolStatus {
     pub closed: u64,
     /// Requests sent to warm connections, `validate_only` or to canaries: FCM counts them against the quota.
     pub warm_up_requests: u64,
-    /// Devices submitted and not done.
+    /// Devices submitted and not done, those of shards that straggle left out.
     pub devices: u32,
     /// Whether there is a token that the provider has not refused.
     pub has_token: bool,

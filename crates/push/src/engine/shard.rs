@@ -33,7 +33,7 @@ pub(crate) struct Prepared {
 
 /// What a device without outcome has instead; no device ends like this.
 const UNFINISHED: Outcome = Outcome::new(Class::NotSent, Reason::None);
-/// Of so many devices of a shard one may be without outcome when the shard straggles.
+/// A shard straggles when at most one in so many of its devices is without outcome.
 const STRAGGLERS_SHARE: u32 = 10;
 /// How long after its last device was started a shard that is not done straggles: providers usually answer earlier.
 const STRAGGLES_AFTER: Nanos = 250_000_000;

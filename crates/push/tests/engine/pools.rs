@@ -32,6 +32,15 @@ fn a_pool_opens_and_warms_its_connections_before_anything_is_sent() {
 }
 
 #[test]
+fn a_shard_that_a_stopped_engine_refuses_takes_up_no_room() {
+    let rig = Rig::new(Config::apns(), 1);
+    rig.engine.stop(Duration::ZERO);
+    let gate = rig.open_gate();
+    assert!(rig.engine.submit(rig.shard(&gate, 0, 100)).is_err());
+    assert_eq!(rig.pool.status().devices, 0);
+}
+
+#[test]
 fn closed_connections_are_replaced() {
     let mut config = Config::apns();
     config.faults.goaway = Goaway { after: Some(Duration::from_millis(100)), ..Goaway::default() };

@@ -66,6 +66,27 @@ fn a_peer_that_sends_connections_away_at_once_is_not_stormed() {
 }
 
 #[test]
+fn connections_that_fail_are_tried_again_soon_while_devices_wait() {
+    let mut config = Config::apns();
+    config.faults.goaway = Goaway { after: Some(Duration::from_millis(50)), ..Goaway::default() };
+    let hour = Duration::from_secs(3_600);
+    let pool = PoolConfig {
+        back_off_min: hour,
+        back_off_max: hour,
+        busy_back_off_max: Duration::from_millis(20),
+        ..pool_config(config.provider, 1)
+    };
+    let rig = Rig::with(config, pool, EngineConfig::default());
+    // The second of them is followed by an hour's pause, which the first device cuts short.
+    rig.until(|status| status.closed >= 2);
+    let gate = LaunchGate::new(rig.clock.monotonic() + Duration::from_secs(600));
+    rig.engine.submit(rig.shard(&gate, 0, 1)).unwrap();
+    rig.until(|status| status.closed >= 5);
+    gate.permit(rig.clock.monotonic() + Duration::from_secs(600));
+    assert_eq!(rig.wait(1).accepted(), 1);
+}
+
+#[test]
 fn doubtful_keys_have_connections_of_their_own() {
     let pool = PoolConfig { doubtful_connections: 1, ..pool_config(Platform::Apns, 1) };
     let rig = Rig::with(Config::apns(), pool, EngineConfig::default());

@@ -15,16 +15,21 @@ const ROOM: u32 = 4;
 
 /// A provider that never answers for the last device of each of the first `shards`, and an engine that is patient.
 fn rig(platform: Platform, shards: u32) -> Rig {
+    rig_with(platform, shards, None, Duration::from_secs(3_600))
+}
+
+/// A provider that `times` leaves the last device of each of the first `shards` without answer.
+fn rig_with(platform: Platform, shards: u32, times: Option<u32>, answer_within: Duration) -> Rig {
     let mut config = Config::of(platform);
     let silent = |shard| ListedFault {
         key: fingerprint(platform, (shard + 1) * SIZE - 1),
         manner: Manner::Silent,
         reason: Reason::None,
-        times: None,
+        times,
     };
     config.faults.listed = (0..shards).map(silent).collect();
     let pool = PoolConfig { devices_max: ROOM * SIZE, ..pool_config(platform, 4) };
-    let engine = EngineConfig { answer_within: Duration::from_secs(3_600), ..EngineConfig::default() };
+    let engine = EngineConfig { answer_within, ..EngineConfig::default() };
     Rig::with(config, pool, engine)
 }
 
@@ -68,4 +73,25 @@ fn what_is_known_of_a_shard_that_straggles_is_told_once() {
     assert_eq!((accounts.accepted(), done.outcomes[silent].class()), (silent, Class::Unknown));
     assert!(rig.stragglers.lock().unwrap().is_empty());
     assert_eq!(rig.pool.status().devices, 0, "its room is given back once");
+}
+
+#[test]
+fn a_device_that_straggled_is_sent_once_more_and_has_its_own_outcome() {
+    for platform in Platform::ALL {
+        let rig = rig_with(platform, 1, Some(1), Duration::from_secs(1));
+        let gate = rig.open_gate();
+        rig.engine.submit(rig.shard(&gate, 0, SIZE)).unwrap();
+        let accounts = rig.wait(1);
+        let told = rig.stragglers.lock().unwrap();
+        let [so_far] = &told[..] else { panic!("{} shards straggle", told.len()) };
+        let silent = SIZE as usize - 1;
+        let done = &accounts.shards[0];
+        assert_eq!((so_far.outcomes[silent], so_far.requests), (None, SIZE), "{platform}");
+        assert_eq!((accounts.accepted(), accounts.resent(), done.requests), (SIZE as usize, 1, SIZE + 1));
+        assert!(done.outcomes[silent].is_resent() && done.answered_us[silent] != NO_ANSWER);
+        let others = done.outcomes[..silent].iter().copied().map(Some);
+        assert!(others.eq(so_far.outcomes[..silent].iter().copied()));
+        assert_eq!(rig.pool.status().devices, 0, "its room is given back once");
+        rig.compare(&accounts);
+    }
 }

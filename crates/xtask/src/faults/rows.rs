@@ -434,7 +434,26 @@ pub(crate) const ROWS: &[Row] = &[
         &["--accept-delay 1h"],
         Expect { says: &["connection with settings did not come in time"], ..NOT_READY },
     ),
+    // Each connection is sent away when it is so old: some are while the launch is on.
+    row(
+        "goaway-after",
+        &["--goaway-after 3s", "--streams 100|--streams 20"],
+        Expect { within_s: 30, says: &["GOAWAY"], ..FINE },
+    ),
     // Limits that a provider may set.
+    row("stream-limit-falls", &["--stream-changes 500ms=7,1500ms=50"], Expect { within_s: 30, ..FINE }),
+    // Whoever goes above a limit that fell is sent away: nobody is.
+    row(
+        "stream-limit-falls-strictly",
+        &["--over-limit goaway --stream-changes 500ms=7,1500ms=50"],
+        Expect { repeated: Many::Zero, within_s: 30, ..FINE },
+    ),
+    row(
+        "few-connections",
+        &["--connections-max 3|--connections-max 20"],
+        Expect { within_s: 20, says: &["the connection"], ..FINE },
+    ),
+    row("plain-answers", &["--plain-answers"], FINE),
     row("no-header-table", &["--header-table-bytes 0 --answer-table-bytes 0"], FINE),
     row(
         "narrow-windows",

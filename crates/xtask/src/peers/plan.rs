@@ -10,7 +10,9 @@ use super::lab::Lab;
 use super::server::{Kind, Server};
 
 /// What is tried for a client's own best setting, besides the common ones: few and many connections and streams.
-const CANDIDATES: [Setting; 5] = [
+const CANDIDATES: [Setting; 7] = [
+    Setting::new(1, 10),
+    Setting::new(1, 32),
     Setting::new(1, 100),
     Setting::new(1, 500),
     Setting::new(4, 250),

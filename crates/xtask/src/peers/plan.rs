@@ -57,7 +57,23 @@ pub(super) fn measure(options: &Peers, lab: &Lab) -> Result<Vec<Cell>> {
             }
         }
     }
-    Ok(cells)
+    Ok(settled(cells))
+}
+
+/// A short trial may err: the best of a client is what did best in the rounds.
+fn settled(mut cells: Vec<Cell>) -> Vec<Cell> {
+    let is_beaten = |cell: &Cell, cells: &[Cell]| {
+        let cpu_us = |cell: &Cell| cell.median().map_or(f64::INFINITY, |median| median.cpu_us);
+        let alike = |other: &&Cell| (other.server, other.peer) == (cell.server, cell.peer);
+        cells.iter().filter(alike).any(|other| cpu_us(other) < cpu_us(cell))
+    };
+    let before = cells.clone();
+    cells.retain(|cell| cell.reason.is_common() || !is_beaten(cell, &before));
+    for cell in cells.iter_mut().filter(|cell| cell.reason.is_common()) {
+        let is_best = cell.median().is_some() && !is_beaten(cell, &before);
+        cell.reason = if is_best { Reason::CommonAndBest } else { Reason::Common };
+    }
+    cells
 }
 
 /// A client's cells: one for each common setting, and one for its best if that is none of these.
@@ -143,5 +159,33 @@ mod tests {
         let trials = [trial(1, 2.0, 9.0), trial(2, 1.0, 5.0), trial(3, 3.0, 99.0)];
         assert_eq!(best(&trials).unwrap().setting.connections, 2);
         assert!(best(&[]).is_none());
+    }
+
+    #[test]
+    fn a_setting_that_did_better_in_the_trial_only_is_not_the_best() {
+        let cell = |peer, reason, cpu_us| Cell {
+            server: Kind::Nginx,
+            peer,
+            setting: Setting::new(1, 1),
+            reason,
+            requests: 1,
+            samples: vec![Sample { requests: 1, cpu_us, per_second: 1.0, server_cpu_us: 1.0 }],
+            failure: None,
+        };
+        let cells = vec![
+            cell(Peer::Fanfare, Reason::CommonAndBest, 3.0),
+            cell(Peer::Hyper, Reason::Common, 5.0),
+            cell(Peer::Hyper, Reason::Best, 6.0),
+            cell(Peer::A2, Reason::CommonAndBest, 9.0),
+            cell(Peer::A2, Reason::Best, 8.0),
+        ];
+        let reasons: Vec<_> = settled(cells).iter().map(|cell| (cell.peer, cell.reason)).collect();
+        let wanted = [
+            (Peer::Fanfare, Reason::CommonAndBest),
+            (Peer::Hyper, Reason::CommonAndBest),
+            (Peer::A2, Reason::Common),
+            (Peer::A2, Reason::Best),
+        ];
+        assert_eq!(reasons, wanted);
     }
 }

@@ -21,6 +21,9 @@ pub struct Config {
     pub progress_every: Duration,
     /// How long one call waits for messages.
     pub receive_wait: Duration,
+    /// How often is looked for snapshots that are behind the late list: each change of it costs a second of one core's time
+    /// for ten million users.
+    pub suppress_every: Duration,
     /// Pause before failed work is tried again.
     pub retry_after: Duration,
     /// Times that work is begun before it is given up: more means that it breaks whoever takes it.
@@ -42,6 +45,7 @@ impl Default for Config {
             look_ups: 2,
             progress_every: Duration::from_secs(1),
             receive_wait: Duration::from_secs(1),
+            suppress_every: Duration::from_secs(3),
             retry_after: Duration::from_secs(5),
             attempts_max: 5,
             sweep_every: Duration::from_secs(30),

@@ -18,6 +18,7 @@ mod resolve;
 mod role;
 mod rows;
 mod sorter;
+mod suppress;
 mod upload;
 
 #[cfg(test)]

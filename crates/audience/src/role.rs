@@ -13,11 +13,15 @@ use crate::config::Config;
 use crate::desk::Desk;
 use crate::error::{Error, Result};
 use crate::outbox::Outbox;
-use crate::{export, import, resolve};
+use crate::{export, import, resolve, suppress};
 
 /// Runs the role until `shutdown`. Work that is not finished by then is given back and begun anew by another.
 pub async fn run(backend: Backend, runtime: Runtime, config: Config, shutdown: CancellationToken) {
     let desk = Arc::new(Desk { backend, runtime, config });
+    futures::join!(Box::pin(take_all(&desk, &shutdown)), Box::pin(suppress::keep(&desk, &shutdown)));
+}
+
+async fn take_all(desk: &Arc<Desk>, shutdown: &CancellationToken) {
     desk.sweep();
     let (mut outbox, mut swept_at) = (Outbox::default(), desk.runtime.clock.monotonic());
     while !shutdown.is_cancelled() {
@@ -25,7 +29,7 @@ pub async fn run(backend: Backend, runtime: Runtime, config: Config, shutdown: C
         if now.since(swept_at) >= desk.config.sweep_every {
             swept_at = now;
             desk.sweep();
-            if let Err(error) = outbox.sweep(&desk).await {
+            if let Err(error) = outbox.sweep(desk).await {
                 tracing::warn!(error = &error as &dyn StdError, "resolver cannot look for forgotten work");
             }
         }
@@ -38,7 +42,7 @@ pub async fn run(backend: Backend, runtime: Runtime, config: Config, shutdown: C
         match received {
             Ok(deliveries) => {
                 for delivery in deliveries {
-                    take(&desk, &delivery, &shutdown).await;
+                    take(desk, &delivery, shutdown).await;
                 }
             }
             Err(error) => {

@@ -5,6 +5,7 @@ mod faults;
 mod imports;
 mod resolving;
 mod role;
+mod suppressing;
 
 use std::sync::Arc;
 use std::time::Duration;

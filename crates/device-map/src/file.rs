@@ -50,6 +50,14 @@ pub(crate) fn read_verified(
     Ok((header, content))
 }
 
+/// The header of a file of `kind`, which says itself whether it is damaged; nothing else of the file is looked at.
+pub(crate) fn read_header_only(path: &Path, kind: FileKind) -> Result<Header, Error> {
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let file_bytes = file.metadata().map_err(Error::io("inspect", path))?.len();
+    let bytes = read_header(&mut file, path, kind, file_bytes)?;
+    Header::decode(&bytes, kind).map_err(|fault| refuse(path, kind, fault))
+}
+
 fn read_header(
     file: &mut File,
     path: &Path,

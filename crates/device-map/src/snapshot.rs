@@ -7,7 +7,7 @@ use model::device::KEY_CHARS_MAX;
 use model::{Digest, Group, Manifest, Platform};
 
 use crate::error::Error;
-use crate::file::read_verified;
+use crate::file::{read_header_only, read_verified};
 use crate::hash::hash;
 use crate::key::pack;
 use crate::layout::{FileKind, GroupEntry, Header, RunEntry, decode_directory};
@@ -58,6 +58,15 @@ impl Snapshot {
         let snapshot = Self { digest: expected, header, groups, places, runs, content };
         snapshot.check_ordinals().map_err(|fault| Error::inconsistent(path, fault))?;
         Ok(snapshot)
+    }
+
+    /// The digest of the users file that belongs to the snapshot at `path`, for whoever needs the users only. Reads no
+    /// device.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`], as far as the header shows it.
+    pub fn read_users_digest(path: &Path) -> Result<Digest, Error> {
+        Ok(read_header_only(path, FileKind::Snapshot)?.users_digest)
     }
 
     fn check_ordinals(&self) -> Result<(), &'static str> {
@@ -124,6 +133,11 @@ impl Snapshot {
     /// The owner of one device; `None` if there is no such device.
     pub fn user_ordinal(&self, position: Position) -> Option<u32> {
         self.device(position).map(|device| device.user_ordinal())
+    }
+
+    /// Users with at least one device.
+    pub const fn users(&self) -> u64 {
+        self.header.users
     }
 
     /// Where the devices of a user stand. Looks at every ordinal: about two milliseconds for six million.

@@ -56,6 +56,9 @@ pub struct Launch {
     pub not_after: Timestamp,
     /// Ready workers at the press, as their heartbeats said.
     pub ready_workers: u32,
+    /// The version of the late list that whoever sends must have taken in.
+    #[serde(default)]
+    pub late_list: u64,
 }
 
 /// What holds a launch back; its row is read by every worker many times a second and is a send permission's ground.

@@ -18,6 +18,7 @@ pub mod queued;
 pub mod reason;
 pub mod runs;
 pub mod runtime;
+pub mod suppression;
 pub mod time;
 
 pub use audience::{Audience, AudienceReport, AudienceState};

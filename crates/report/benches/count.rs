@@ -160,5 +160,6 @@ fn launch(wave: Wave, sizes: ShardSizes, devices: u64) -> Launch {
         pressed_at: Timestamp(1),
         not_after: Timestamp(2),
         ready_workers: 1,
+        late_list: 0,
     }
 }

@@ -18,6 +18,7 @@ use crate::held::{Held, Row};
 use crate::intake::{Candidate, Fate};
 use crate::judge::{self, Meeting};
 use crate::keys::ShardKeys;
+use crate::late_list;
 use crate::{News, Worker};
 
 /// A claim on its way into the store.
@@ -168,7 +169,10 @@ impl<S: Side> Worker<S> {
             fates.push((receipt, Fate::Leave));
             return;
         };
-        let sent = judge::to_send(known.as_ref(), &all);
+        let place = (message.group, message.start, message.count);
+        let users = self.late_list.users(message.snapshot);
+        let (sent, suppressed) =
+            late_list::part(judge::to_send(known.as_ref(), &all), users.as_deref(), &snapshot, place);
         let group_start = active.group_starts[message.group as usize];
         let keys = ShardKeys::new(snapshot, message.group, message.start, group_start, &sent);
         let lease_until = Arc::new(AtomicU64::new((times.monotonic + LEASE).0));
@@ -182,6 +186,7 @@ impl<S: Side> Worker<S> {
             known,
             all,
             sent,
+            suppressed,
             row: Mutex::new(row),
             lease_until: Arc::clone(&lease_until),
             permit: Mutex::new(permit),

@@ -54,6 +54,10 @@ impl<S: Side> Worker<S> {
         let back_after = (!done.open.is_empty()).then(|| self.back_after(&held, &done));
         let is_silent = back_after.is_some() && done.is_untouched();
         let record = if is_silent { None } else { self.record_of(&held, &done, latencies) };
+        if record.is_some() {
+            let suppressed = std::iter::repeat_n(judge::SUPPRESSED, held.suppressed.len());
+            self.count(&held, suppressed, &Latencies::default());
+        }
         Some(Finished { held, record, back_after })
     }
 
@@ -61,7 +65,8 @@ impl<S: Side> Worker<S> {
         let active = &held.active;
         let sent = done.outcomes.iter().copied();
         let known = held.known.as_ref();
-        let outcomes = judge::part_outcomes(known, held.before, &held.all, &held.sent, sent);
+        let mut outcomes = judge::part_outcomes(known, held.before, &held.all, &held.sent, sent);
+        judge::suppress(&mut outcomes, &held.all, &held.suppressed, held.before);
         let us = |at: Option<Monotonic>| at.map(|at| active.us(at));
         let part = Part {
             worker: self.config.name.clone(),

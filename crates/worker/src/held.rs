@@ -30,6 +30,8 @@ pub(crate) struct Held<S> {
     pub(crate) all: Positions,
     /// Of these, the devices that this claim sends to.
     pub(crate) sent: Positions,
+    /// And those of people on the late list, who get nothing.
+    pub(crate) suppressed: Vec<u32>,
     pub(crate) row: Mutex<Row>,
     /// End of the lease on the monotonic clock; the engine stops a second before it.
     pub(crate) lease_until: Arc<AtomicU64>,

@@ -192,9 +192,12 @@ impl<S: Side> Worker<S> {
         }
     }
 
-    /// Whether the snapshot is here and the content composes. A launch whose content does not is stopped.
+    /// Whether the snapshot is here, and what the late list takes out of it, and the content composes. A launch whose content does not is stopped.
     async fn is_sendable(&self, active: &Active<S>, message: &ShardMessage) -> bool {
         let Some(snapshot) = self.snapshots.get(message.snapshot) else { return false };
+        if self.late_list.version(message.snapshot) < active.launch.late_list {
+            return false;
+        }
         let range = snapshot.range(message.group, message.start, message.count).map(drop);
         let digest = message.snapshot;
         let range = range.map_err(|source| Error::Snapshot { digest, source });

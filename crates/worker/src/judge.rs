@@ -151,6 +151,19 @@ pub(crate) fn part_outcomes(
         .collect()
 }
 
+/// Says of the people on the late list that they got nothing; of those whom a lost worker may have sent to, that as well.
+pub(crate) fn suppress(outcomes: &mut [Outcome], all: &Positions, suppressed: &[u32], before: Before) {
+    let mut suppressed = suppressed.iter().copied().peekable();
+    for (position, outcome) in all.iter().zip(outcomes) {
+        if suppressed.next_if_eq(&position).is_some() {
+            *outcome = SUPPRESSED.with_resent(before.is_started);
+        }
+    }
+}
+
+/// What a device of somebody on the late list has.
+pub(crate) const SUPPRESSED: Outcome = Outcome::new(Class::Suppressed, Reason::None);
+
 /// Adds a row's claim to what it says; what is known stays and waits for more.
 pub(crate) fn claimed(row: Option<ShardRow>, claim: Claim) -> ShardRow {
     let record = row.and_then(|row| row.record);

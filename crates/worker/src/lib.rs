@@ -10,6 +10,7 @@ mod held;
 mod intake;
 mod judge;
 mod keys;
+mod late_list;
 mod launches;
 mod lease;
 mod permission;
@@ -87,6 +88,7 @@ pub async fn run<S: Side>(
         handle,
         launches: launches::Launches::default(),
         snapshots: snapshots::Snapshots::default(),
+        late_list: late_list::LateList::default(),
         table: held::Table::default(),
         stragglers: Arc::new(Semaphore::new(STRAGGLERS_MAX)),
     });
@@ -154,6 +156,7 @@ pub(crate) struct Worker<S: Side> {
     handle: Handle,
     launches: launches::Launches<S>,
     snapshots: snapshots::Snapshots,
+    late_list: late_list::LateList,
     table: held::Table<S>,
     stragglers: Arc<Semaphore>,
 }

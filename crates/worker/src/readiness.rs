@@ -27,9 +27,9 @@ impl Handle {
         lock(&self.0).clone()
     }
 
-    /// Whether the worker can send `snapshot` at once.
-    pub fn is_ready(&self, snapshot: Digest, now: Timestamp) -> bool {
-        lock(&self.0).as_ref().is_some_and(|heartbeat| heartbeat.is_ready(snapshot, now))
+    /// Whether the worker can send `snapshot` at once, without the people of this version of the late list.
+    pub fn is_ready(&self, snapshot: Digest, late_list: u64, now: Timestamp) -> bool {
+        lock(&self.0).as_ref().is_some_and(|heartbeat| heartbeat.is_ready(snapshot, late_list, now))
     }
 
     fn set(&self, heartbeat: Heartbeat) {
@@ -92,6 +92,7 @@ impl<S: Side> Worker<S> {
         snapshots.extend(self.drop_closed(&open));
         self.snapshots.keep_only(&snapshots);
         snapshots.iter().for_each(|digest| self.want(*digest));
+        self.follow_late_list(&snapshots).await?;
         let heartbeat = self.heartbeat();
         store.write(vec![fleet::put_heartbeat(&heartbeat)]).await?;
         self.handle.set(heartbeat);
@@ -136,6 +137,7 @@ impl<S: Side> Worker<S> {
             started_at: self.started_at,
             version: self.config.version.clone(),
             snapshots: self.snapshots.ready(),
+            late_list: self.late_list.versions(),
             failed: self.snapshots.failed(),
             pools,
             snapshot_bytes: self.snapshots.resident_bytes(),

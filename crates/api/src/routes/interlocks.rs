@@ -8,6 +8,7 @@ use backend::rows;
 use backend::rows::fleet::Heartbeat;
 use message::Context;
 use model::campaign::Fault;
+use model::suppression::SPREAD_WITHIN;
 use model::{Campaign, CampaignId, Digest, LaunchId, Manifest, Plan, Platform, Timestamp, Wave};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -34,6 +35,8 @@ pub(crate) struct Judgement {
     pub(crate) snapshot: Option<Digest>,
     pub(crate) plan: Option<Plan>,
     pub(crate) ready_workers: u32,
+    /// The version of the late list that a ready worker holds at least.
+    pub(crate) late_list: u64,
 }
 
 impl Judgement {
@@ -56,7 +59,8 @@ impl Judgement {
 
 /// Judges `wave` of `campaign` now.
 pub(crate) async fn judge(api: &Api, campaign: &Campaign, wave: &Wave) -> Result<Judgement> {
-    let mut judgement = Judgement { interlocks: Vec::new(), snapshot: None, plan: None, ready_workers: 0 };
+    let mut judgement =
+        Judgement { interlocks: Vec::new(), snapshot: None, plan: None, ready_workers: 0, late_list: 0 };
     let manifest = match campaigns::snapshot(api, campaign).await? {
         Ok(snapshot) => {
             judgement.snapshot = Some(snapshot);
@@ -69,7 +73,11 @@ pub(crate) async fn judge(api: &Api, campaign: &Campaign, wave: &Wave) -> Result
         Ok(manifest) => {
             judgement.add("snapshot-frozen", Ok(format!("snapshot {}", manifest.digest)));
             let now = api.runtime.clock.now();
-            let workers = rows::fleet::heartbeats(&*api.backend.store).await?;
+            let (workers, list) = futures::try_join!(
+                rows::fleet::heartbeats(&*api.backend.store),
+                rows::suppression::list(&*api.backend.store)
+            )?;
+            judgement.late_list = list.body.versions.required(now, SPREAD_WITHIN);
             judge_manifest(api, &mut judgement, campaign, wave, &manifest, &workers, now);
         }
         Err(missing) => judgement.add("snapshot-frozen", Err(missing)),
@@ -94,9 +102,10 @@ fn judge_manifest(
     );
     judgement.add("content-composes", content_composes(campaign, wave, manifest, now));
     let ready: Vec<&Heartbeat> =
-        workers.iter().filter(|worker| worker.is_ready(manifest.digest, now)).collect();
+        workers.iter().filter(|worker| worker.is_ready(manifest.digest, judgement.late_list, now)).collect();
     judgement.ready_workers = ready.len() as u32;
-    judgement.add("workers-ready", workers_ready(&ready, workers, manifest.digest, now));
+    let verdict = workers_ready(&ready, workers, manifest.digest, judgement.late_list, now);
+    judgement.add("workers-ready", verdict);
     judgement.add("apps-connected", apps_connected(&ready, wave, manifest));
     judgement.plan = Some(plan);
 }
@@ -135,6 +144,7 @@ fn workers_ready(
     ready: &[&Heartbeat],
     workers: &[Heartbeat],
     snapshot: Digest,
+    late_list: u64,
     now: Timestamp,
 ) -> std::result::Result<String, String> {
     if !ready.is_empty() {
@@ -143,11 +153,12 @@ fn workers_ready(
     if workers.is_empty() {
         return Err("no worker runs".into());
     }
-    let reasons: Vec<String> = workers.iter().map(|worker| why_not_ready(worker, snapshot, now)).collect();
+    let reasons: Vec<String> =
+        workers.iter().map(|worker| why_not_ready(worker, snapshot, late_list, now)).collect();
     Err(reasons.join("; "))
 }
 
-fn why_not_ready(worker: &Heartbeat, snapshot: Digest, now: Timestamp) -> String {
+fn why_not_ready(worker: &Heartbeat, snapshot: Digest, late_list: u64, now: Timestamp) -> String {
     let name = &worker.worker;
     let age = now.since(worker.at);
     let failed = worker.failed.iter().find(|(digest, _)| *digest == snapshot);
@@ -159,6 +170,12 @@ fn why_not_ready(worker: &Heartbeat, snapshot: Digest, now: Timestamp) -> String
     }
     if !worker.snapshots.contains(&snapshot) {
         return format!("{name} has not loaded the snapshot: prepare the campaign, or wait");
+    }
+    let held = worker.late_list_of(snapshot);
+    if held < late_list {
+        return format!(
+            "{name} holds version {held} of the late list, {late_list} is wanted: does a resolver run?"
+        );
     }
     if worker.clock_error_us > rows::fleet::CLOCK_ERROR_US_MAX {
         return format!("{name} has a clock error of {} ms", worker.clock_error_us / 1_000);

@@ -180,6 +180,7 @@ fn launch(
         pressed_at: go.at,
         not_after: go.at + Duration::from_secs(u64::from(campaign.policy.time_to_live_s)),
         ready_workers: judgement.ready_workers,
+        late_list: judgement.late_list,
     })
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod launches;
 pub(crate) mod live;
 pub(crate) mod projects;
 pub(crate) mod report;
+pub(crate) mod suppression;
 
 use axum::Json;
 use axum::routing::get;
@@ -44,6 +45,8 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(audiences::create, audiences::list))
         .routes(routes!(audiences::get))
         .routes(routes!(audiences::upload))
+        .routes(routes!(suppression::count, suppression::add))
+        .routes(routes!(suppression::get, suppression::remove))
         .routes(routes!(campaigns::create, campaigns::list))
         .routes(routes!(campaigns::get, campaigns::replace))
         .routes(routes!(campaigns::preview))

@@ -5,4 +5,5 @@ mod campaigns;
 mod go;
 mod launches;
 mod service;
+mod suppression;
 mod uploads;

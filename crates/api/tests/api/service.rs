@@ -164,6 +164,7 @@ impl Service {
             started_at: self.clock.now(),
             version: "1".into(),
             snapshots,
+            late_list: Vec::new(),
             failed: Vec::new(),
             pools: vec![pool(Platform::Apns, "topic"), pool(Platform::Fcm, "project")],
             snapshot_bytes: 1,

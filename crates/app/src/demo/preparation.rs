@@ -173,7 +173,8 @@ impl Engineer {
             progress.note(&format!("{warm} of {wanted} connections warm; {missing}"));
             let Err(stuck) = watch.look(warm, &missing).await else { continue };
             if judged["is_ready"] == true {
-                let fewer = format!("every interlock holds, only {warm} of {wanted} connections warm; {missing}");
+                let fewer =
+                    format!("every interlock holds, only {warm} of {wanted} connections warm; {missing}");
                 return Ok(progress.done(&fewer));
             }
             return Err(self.press_in_vain(campaign).await.unwrap_or(stuck));

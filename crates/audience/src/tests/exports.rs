@@ -41,6 +41,7 @@ async fn launched(bench: &Bench, devices: &[Device]) -> (Launch, Plan) {
         pressed_at: Timestamp::from_secs(1_000),
         not_after: Timestamp::from_secs(2_000),
         ready_workers: 1,
+        late_list: 0,
     };
     bench.backend().store.write(rows::launch::create(&launch)).await.unwrap();
     (launch, plan)

@@ -35,6 +35,9 @@ pub struct Heartbeat {
     pub version: String,
     /// Snapshots it holds, verified.
     pub snapshots: Vec<Digest>,
+    /// The version of the late list that it holds for each; 0 where none is named.
+    #[serde(default)]
+    pub late_list: Vec<(Digest, u64)>,
     /// Snapshots it wants but could not load, with the reason.
     pub failed: Vec<(Digest, String)>,
     /// Its pools.
@@ -53,10 +56,17 @@ pub const HEARTBEAT_AGE_MAX: std::time::Duration = std::time::Duration::from_mil
 pub const CLOCK_ERROR_US_MAX: u64 = 50_000;
 
 impl Heartbeat {
-    /// Whether this worker can send `snapshot` at once: alive, loaded, every pool warm, clock good.
-    pub fn is_ready(&self, snapshot: Digest, now: Timestamp) -> bool {
+    /// The version of the late list that it holds for `snapshot`.
+    pub fn late_list_of(&self, snapshot: Digest) -> u64 {
+        let held = self.late_list.iter().find(|(digest, _)| *digest == snapshot);
+        held.map_or(0, |(_, version)| *version)
+    }
+
+    /// Whether this worker can send `snapshot` at once: alive, loaded, late list of this version or a later one, every
+    /// pool warm, clock good.
+    pub fn is_ready(&self, snapshot: Digest, late_list: u64, now: Timestamp) -> bool {
         let is_alive = now.since(self.at) <= HEARTBEAT_AGE_MAX;
-        let is_loaded = self.snapshots.contains(&snapshot);
+        let is_loaded = self.snapshots.contains(&snapshot) && self.late_list_of(snapshot) >= late_list;
         let is_warm = !self.pools.is_empty() && self.pools.iter().all(|pool| pool.warm > 0);
         is_alive && is_loaded && is_warm && self.clock_error_us <= CLOCK_ERROR_US_MAX
     }

@@ -10,6 +10,7 @@ pub mod launch;
 pub mod outcome;
 pub mod project;
 pub mod shard;
+pub mod suppression;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -125,6 +125,7 @@ impl Stage {
             pressed_at: now,
             not_after: now + Duration::from_secs(u64::from(self.policy.time_to_live_s)),
             ready_workers: 1,
+            late_list: 0,
         }
     }
 

@@ -48,6 +48,7 @@ pub(crate) fn launch() -> Launch {
         pressed_at: Timestamp::from_secs(1_770_595_199),
         not_after: Timestamp::from_secs(1_770_598_799),
         ready_workers: 2,
+        late_list: 0,
     }
 }
 

@@ -137,3 +137,16 @@ fn what_stays_open_gives_way_to_the_reason_for_which_it_is_closed() {
         assert_eq!(OPEN.join(closed), closed);
     }
 }
+
+#[test]
+fn people_on_the_late_list_are_marked_when_a_lost_worker_may_have_sent_to_them() {
+    for (before, is_resent) in [(before(0, false), false), (before(1, true), true)] {
+        let all: Positions = [2, 5, 7].into_iter().collect();
+        let mut outcomes = [Outcome::ACCEPTED, OPEN, OPEN];
+        suppress(&mut outcomes, &all, &[5, 7], before);
+        assert_eq!(
+            outcomes,
+            [Outcome::ACCEPTED, SUPPRESSED.with_resent(is_resent), SUPPRESSED.with_resent(is_resent)]
+        );
+    }
+}

@@ -210,6 +210,7 @@ async fn a_new_worker_takes_those_long_gone_off_the_list() {
         started_at: stage.now(),
         version: "test".into(),
         snapshots: Vec::new(),
+        late_list: Vec::new(),
         failed: Vec::new(),
         pools: Vec::new(),
         snapshot_bytes: 1,

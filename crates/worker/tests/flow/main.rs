@@ -8,4 +8,5 @@ mod clock;
 mod crash;
 mod holding;
 mod late;
+mod late_list;
 mod stage;

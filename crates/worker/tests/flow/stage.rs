@@ -197,7 +197,8 @@ impl Stage {
 
     /// Waits until a worker could send at once.
     pub(crate) async fn ready(&self, role: &Role) {
-        self.until("worker is ready", async || role.handle.is_ready(self.manifest.digest, self.now())).await;
+        self.until("worker is ready", async || role.handle.is_ready(self.manifest.digest, 0, self.now()))
+            .await;
     }
 
     /// Presses Go, as the API does it.
@@ -242,6 +243,7 @@ impl Stage {
             pressed_at,
             not_after: pressed_at + Duration::from_secs(u64::from(self.play.policy.time_to_live_s)),
             ready_workers: 1,
+            late_list: 0,
         }
     }
 

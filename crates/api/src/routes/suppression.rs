@@ -1,0 +1,167 @@
+//! The late list: people who must not be sent to any more, whatever was frozen with them in it. It knows them by keyed hashes only.
+
+use axum::Json;
+use axum::extract::State;
+use backend::rows::suppression;
+use http::StatusCode;
+use model::Timestamp;
+use model::campaign::Fault;
+use model::device::check_user;
+use model::suppression::{Cause, Entry, UserHash};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::change::{audited, event};
+use crate::extract::{Actor, Json as Body, Place};
+use crate::problem::{Problem, Result};
+use crate::{Api, upload};
+
+/// Most people of one request.
+const USERS_MAX: usize = 10_000;
+
+/// How long the list is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Length {
+    /// Grows with each change. Workers say which one they hold for each snapshot.
+    version: u64,
+    /// When it came to this version; absent when nobody was ever added.
+    #[schema(value_type = Option<String>)]
+    changed_at: Option<Timestamp>,
+    opted_out: u64,
+    blocked: u64,
+    erased: u64,
+}
+
+/// See how long the list is.
+#[utoipa::path(get, path = "/v1/suppression", tag = "suppression", responses((status = 200, body = Length)))]
+pub(crate) async fn count(State(api): State<Api>) -> Result<Json<Length>> {
+    let list = suppression::list(&*api.backend.store).await?.body;
+    let [opted_out, blocked, erased] = list.by_cause;
+    let changed_at = list.versions.changed_at();
+    Ok(Json(Length { version: list.versions.last(), changed_at, opted_out, blocked, erased }))
+}
+
+/// People to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Additions {
+    /// User ids, at most 10,000.
+    users: Vec<String>,
+    /// `opted_out` or `blocked`.
+    #[schema(value_type = String)]
+    cause: Cause,
+}
+
+/// What a change did.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Changed {
+    /// The list's version now.
+    version: u64,
+    /// People who came onto it or went off it; the others were as asked already.
+    people: u64,
+}
+
+/// Add people to the list. Workers leave them out of every snapshot within ten seconds; nothing has to be rehearsed again.
+#[utoipa::path(post, path = "/v1/suppression", tag = "suppression", request_body = Additions,
+    responses((status = 200, body = Changed)))]
+pub(crate) async fn add(
+    State(api): State<Api>,
+    Actor(actor): Actor,
+    Body(additions): Body<Additions>,
+) -> Result<Json<Changed>> {
+    let Additions { users, cause } = additions;
+    let mut faults = Vec::new();
+    if users.is_empty() || users.len() > USERS_MAX {
+        let detail = format!("must name 1 to {USERS_MAX} users");
+        faults.push(Fault { pointer: "/users".into(), detail });
+    }
+    if cause == Cause::Erased {
+        let detail = "erasing somebody is more than leaving the person out: ask for an erasure".into();
+        faults.push(Fault { pointer: "/cause".into(), detail });
+    }
+    faults.extend(users.iter().enumerate().filter_map(|(index, user)| {
+        let error = check_user(user).err()?;
+        Some(Fault { pointer: format!("/users/{index}"), detail: error.to_string() })
+    }));
+    if !faults.is_empty() {
+        faults.truncate(FAULTS_MAX);
+        return Err(Problem::faults(faults));
+    }
+    let key = suppression::hash_key(&*api.backend.store, &*api.runtime.randomness).await?;
+    let entries: Vec<Entry> = users.iter().map(|user| Entry { user: key.user(user), cause }).collect();
+    let detail = serde_json::json!({ "cause": cause });
+    Ok(Json(change(&api, &actor, "suppression.added", &entries, &[], detail).await?))
+}
+
+/// Faults of one answer.
+const FAULTS_MAX: usize = 20;
+
+/// Why somebody is on the list.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Standing {
+    /// `opted_out`, `blocked` or `erased`.
+    #[schema(value_type = String)]
+    cause: Cause,
+}
+
+/// See whether somebody is on the list.
+#[utoipa::path(get, path = "/v1/suppression/{user}", tag = "suppression", params(("user" = String, Path)),
+    responses((status = 200, body = Standing), (status = 404, body = Problem)))]
+pub(crate) async fn get(State(api): State<Api>, Place(user): Place<String>) -> Result<Json<Standing>> {
+    let hash = hashed(&api, &user).await?;
+    let list = suppression::list(&*api.backend.store).await?.body;
+    let cause = list.read(&*api.backend.blobs).await?.find(&hash);
+    let cause = cause.ok_or_else(|| Problem::not_found("such user on the list"))?;
+    Ok(Json(Standing { cause }))
+}
+
+/// Take somebody off the list: later snapshots have the person again, those that are frozen do not.
+#[utoipa::path(delete, path = "/v1/suppression/{user}", tag = "suppression", params(("user" = String, Path)),
+    responses((status = 200, body = Changed)))]
+pub(crate) async fn remove(
+    State(api): State<Api>,
+    Actor(actor): Actor,
+    Place(user): Place<String>,
+) -> Result<(StatusCode, Json<Changed>)> {
+    let hash = hashed(&api, &user).await?;
+    let detail = serde_json::json!({ "user": hash });
+    let changed = change(&api, &actor, "suppression.removed", &[], &[hash], detail).await?;
+    Ok((StatusCode::OK, Json(changed)))
+}
+
+async fn hashed(api: &Api, user: &str) -> Result<UserHash> {
+    check_user(user).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let key = suppression::hash_key(&*api.backend.store, &*api.runtime.randomness).await?;
+    Ok(key.user(user))
+}
+
+/// Changes the list, again when somebody else's change came first.
+async fn change(
+    api: &Api,
+    actor: &str,
+    action: &str,
+    added: &[Entry],
+    removed: &[UserHash],
+    detail: serde_json::Value,
+) -> Result<Changed> {
+    let (store, blobs) = (&*api.backend.store, &*api.backend.blobs);
+    loop {
+        let old = suppression::list(store).await?;
+        let now = upload::now(api);
+        let change = suppression::change(blobs, &*api.runtime.randomness, now, &old, added, removed).await?;
+        let Some(change) = change else {
+            return Ok(Changed { version: old.body.versions.last(), people: 0 });
+        };
+        let mut detail = detail.clone();
+        detail["people"] = change.people.into();
+        let event = event(api, actor, action, format!("suppression {}", change.version), detail);
+        let is_done = audited(api, vec![change.write], event).await?.is_empty();
+        let unnamed = if is_done { change.replaced } else { change.new_blob };
+        if let Some(blob) = unnamed {
+            blobs.delete(&blob).await?;
+        }
+        if is_done {
+            return Ok(Changed { version: change.version, people: change.people });
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The late list over HTTP.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use backend::rows;
+use http::Request;
+use serde_json::json;
+
+use crate::service::Service;
+
+#[tokio::test]
+async fn people_come_onto_the_list_are_found_on_it_and_go_off_it() {
+    let service = Service::start();
+    let count = service.get("/v1/suppression").await.json();
+    assert_eq!(count, json!({ "version": 0, "changed_at": null, "opted_out": 0, "blocked": 0, "erased": 0 }));
+    let body = json!({ "users": ["ann", "bob", "ann"], "cause": "opted_out" });
+    let added = service.json("POST", "/v1/suppression", &body).await;
+    assert_eq!((added.status, added.json()), (200, json!({ "version": 1, "people": 2 })));
+    let again = service.json("POST", "/v1/suppression", &body).await;
+    assert_eq!(again.json(), json!({ "version": 1, "people": 0 }));
+    assert_eq!(service.get("/v1/suppression/ann").await.json(), json!({ "cause": "opted_out" }));
+    assert_eq!(service.get("/v1/suppression/eve").await.status, 404);
+    let removed = service.call(Request::delete("/v1/suppression/ann"), Body::empty()).await;
+    assert_eq!(removed.json(), json!({ "version": 2, "people": 1 }));
+    assert_eq!(service.get("/v1/suppression/ann").await.status, 404);
+    let count = service.get("/v1/suppression").await.json();
+    assert_eq!((&count["version"], &count["opted_out"]), (&json!(2), &json!(1)));
+}
+
+#[tokio::test]
+async fn neither_the_store_nor_the_audit_holds_a_name_of_the_list() {
+    let service = Service::start();
+    let body = json!({ "users": ["ann-who-left"], "cause": "blocked" });
+    assert_eq!(service.json("POST", "/v1/suppression", &body).await.status, 200);
+    service.call(Request::delete("/v1/suppression/ann-who-left"), Body::empty()).await;
+    for partition in ["suppression", "installation", "audit", "audit/head"] {
+        let rows = backend::store::query_all(&*service.backend.store, partition).await.unwrap();
+        for row in rows {
+            assert!(!String::from_utf8_lossy(&row.body).contains("ann-who-left"), "{partition}");
+        }
+    }
+    let (entries, _) = rows::audit::list(&*service.backend.store, 0, 10).await.unwrap();
+    let actions: Vec<_> = entries.iter().map(|entry| entry.event.action.as_str()).collect();
+    assert_eq!(actions, ["suppression.added", "suppression.removed"]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_addition_is_told_by_its_place() {
+    let service = Service::start();
+    for (body, pointer) in [
+        (json!({ "users": [], "cause": "blocked" }), "/users"),
+        (json!({ "users": ["a"], "cause": "erased" }), "/cause"),
+        (json!({ "users": ["a", "b\u{0}"], "cause": "blocked" }), "/users/1"),
+        (json!({ "users": vec!["a"; 10_001], "cause": "blocked" }), "/users"),
+    ] {
+        let refused = service.json("POST", "/v1/suppression", &body).await;
+        assert_eq!((refused.status, &refused.json()["errors"][0]["pointer"]), (422, &json!(pointer)));
+    }
+    assert_eq!(service.get("/v1/suppression").await.json()["version"], 0);
+}
+
+#[tokio::test]
+async fn a_worker_behind_the_list_is_not_ready_once_it_has_had_time() {
+    let service = Service::start();
+    let audience = service.frozen_audience(3, 4).await;
+    let campaign = service.campaign(Some(audience)).await;
+    let path = format!("{campaign}/waves/all/readiness");
+    let body = json!({ "users": ["ann"], "cause": "opted_out" });
+    service.json("POST", "/v1/suppression", &body).await;
+    assert_eq!(service.get(&path).await.json()["is_ready"], true, "it has ten seconds");
+    service.clock.advance(Duration::from_secs(10));
+    let workers = rows::fleet::heartbeats(&*service.backend.store).await.unwrap();
+    service.heartbeat(workers[0].snapshots.clone()).await;
+    let judged = service.get(&path).await.json();
+    let broken = judged["interlocks"].as_array().unwrap().iter().find(|one| one["holds"] == false).unwrap();
+    assert_eq!(broken["name"], "workers-ready");
+    let detail = broken["detail"].as_str().unwrap();
+    assert!(detail.contains("holds version 0 of the late list, 1 is wanted"), "{detail}");
+}

@@ -1,0 +1,159 @@
+//! Keeps every snapshot that may be sent up to date with the late list: which of its users are on it, as a bitmap that workers take.
+
+use std::collections::BTreeSet;
+use std::error::Error as StdError;
+use std::path::Path;
+
+use backend::Expect;
+use backend::rows::suppression::{self, Applied, Bits, List};
+use backend::rows::{Versioned, audience, fleet, launch};
+use device_map::{Snapshot, Users};
+use model::Digest;
+use model::suppression::{HashKey, Suppressed, UserBits};
+use tokio_util::sync::CancellationToken;
+
+use crate::desk::Desk;
+use crate::error::{Error, Failure, Result};
+use crate::upload::step;
+
+/// Looks after it until `shutdown`.
+pub(crate) async fn keep(desk: &Desk, shutdown: &CancellationToken) {
+    let mut was_failing = false;
+    loop {
+        let done = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            done = catch_up(desk) => done,
+        };
+        if let Err(error) = &done
+            && !was_failing
+        {
+            tracing::warn!(error = error as &dyn StdError, "snapshots stay behind the late list");
+        }
+        was_failing = done.is_err();
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = desk.runtime.clock.sleep(desk.config.suppress_every) => {}
+        }
+    }
+}
+
+/// Brings every snapshot that may be sent to the list's version; how many were behind.
+pub(crate) async fn catch_up(desk: &Desk) -> Result<usize> {
+    let store = &*desk.backend.store;
+    let list = suppression::list(store).await?.body;
+    let wanted = list.versions.last();
+    if wanted == 0 {
+        return Ok(0);
+    }
+    let snapshots: Vec<Digest> = in_use(desk).await?.into_iter().collect();
+    let mut behind = Vec::new();
+    for part in snapshots.chunks(KEYS_MAX) {
+        let applied = suppression::applied(store, part).await?;
+        let pairs = part.iter().copied().zip(applied);
+        behind.extend(
+            pairs.filter(|(_, applied)| applied.as_ref().is_none_or(|row| row.body.version < wanted)),
+        );
+    }
+    if behind.is_empty() {
+        return Ok(0);
+    }
+    let all = list.read(&*desk.backend.blobs).await?;
+    let key = suppression::hash_key(store, &*desk.runtime.randomness).await?;
+    let number = behind.len();
+    let mut all = Some((all, key));
+    for (snapshot, applied) in behind {
+        if let Some((people, key)) = all.take() {
+            all = Some(apply(desk, &list, snapshot, applied, people, key).await?);
+        }
+    }
+    Ok(number)
+}
+
+/// Rows that are read in one call, at most.
+const KEYS_MAX: usize = 100;
+
+/// What workers hold, or have to.
+async fn in_use(desk: &Desk) -> Result<BTreeSet<Digest>> {
+    let store = &*desk.backend.store;
+    let wanted = fleet::wanted(store).await?;
+    let mut snapshots: BTreeSet<Digest> = wanted.into_iter().map(|wanted| wanted.snapshot).collect();
+    for id in launch::open(store).await? {
+        snapshots.extend(launch::get(store, id).await?.map(|launch| launch.snapshot));
+    }
+    Ok(snapshots)
+}
+
+/// Stores which of a snapshot's users are on the list. Hands the list back.
+async fn apply(
+    desk: &Desk,
+    list: &List,
+    snapshot: Digest,
+    old: Option<Versioned<Applied>>,
+    people: Suppressed,
+    key: HashKey,
+) -> Result<(Suppressed, HashKey)> {
+    let blobs = &*desk.backend.blobs;
+    let users = desk.file(&audience::users_blob(snapshot)).await?;
+    let map = desk.file(&audience::snapshot_blob(snapshot)).await?;
+    let found = step(move || {
+        let bits = find(&map, &users, &people, &key)?;
+        Ok((bits, people, key))
+    });
+    let (mut bits, people, key) = found.await.map_err(broken)?;
+    // Whoever was left out once stays out: the list only takes away.
+    if let Some(before) = old.as_ref().and_then(|row| row.body.bits.as_ref()) {
+        bits.add(&before.read(blobs).await?);
+    }
+    let count = bits.count();
+    let stored = if count == 0 {
+        None
+    } else {
+        let (bytes, blob) = (bits.to_bytes(), Bits::blob_name(snapshot, &*desk.runtime.randomness));
+        let stored = Bits { digest: Digest::of(&bytes), blob, of: bits.users() };
+        blobs.put(&stored.blob, bytes).await?;
+        Some(stored)
+    };
+    let expect = old.as_ref().map_or(Expect::Absent, |row| Expect::Version(row.version));
+    let applied = Applied { snapshot, version: list.versions.last(), users: count, bits: stored };
+    let put = desk.put(suppression::put_applied(&applied, expect)).await;
+    // The blob that is named no more, or the one that never was because another resolver came first.
+    let unnamed = match &put {
+        Ok(_) => old.and_then(|row| row.body.bits),
+        Err(_) => applied.bits,
+    };
+    if let Some(bits) = unnamed {
+        blobs.delete(&bits.blob).await?;
+    }
+    match put {
+        Ok(_) => tracing::info!(%snapshot, version = applied.version, users = count, "late list is taken in"),
+        Err(Error::Overtaken) => {}
+        Err(error) => return Err(error),
+    }
+    Ok((people, key))
+}
+
+fn broken(failure: Failure) -> Error {
+    match failure {
+        Failure::Broken(error) => error,
+        Failure::Refused(why) => Error::Missing(why),
+    }
+}
+
+/// The users of a snapshot who are on the list.
+fn find(
+    map: &Path,
+    users: &Path,
+    people: &Suppressed,
+    key: &HashKey,
+) -> std::result::Result<UserBits, Failure> {
+    let users = Users::open(users, Snapshot::read_users_digest(map)?)?;
+    let mut bits = UserBits::new(u64::from(users.len()));
+    for ordinal in 0..users.len() {
+        let id = users.id(ordinal).unwrap_or_default();
+        if people.find(&key.user(id)).is_some() {
+            bits.set(u64::from(ordinal));
+        }
+    }
+    Ok(bits)
+}

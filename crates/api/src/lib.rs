@@ -1,6 +1,7 @@
 //! The HTTP API. It stores an upload and enqueues the work on it, judges a press of Go and writes the launch, and shows
 //! what the others do; it resolves, plans and sends nothing itself.
 
+mod asked;
 mod change;
 mod config;
 mod extract;

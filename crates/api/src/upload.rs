@@ -4,31 +4,14 @@ use std::path::{Path, PathBuf};
 
 use axum::body::{Body, BodyDataStream, Bytes};
 use futures::StreamExt as _;
-use model::audience::{BadRows, Upload, UploadFormat};
+use model::audience::Upload;
 use model::{Digest, Timestamp};
-use serde::Deserialize;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::Api;
+use crate::asked::Asked;
 use crate::problem::{Problem, Result};
-
-/// What becomes of rows that cannot be read: `?bad_rows=reject` or `skip`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct UploadQuery {
-    #[serde(default)]
-    pub(crate) bad_rows: BadRows,
-}
-
-/// The format that a media type names.
-pub(crate) fn format(media_type: &str) -> Result<UploadFormat> {
-    match media_type {
-        "text/csv" => Ok(UploadFormat::Csv),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(UploadFormat::Ndjson),
-        other => Err(Problem::media_type(format!("{other:?}: send text/csv or application/x-ndjson"))),
-    }
-}
 
 /// Removes a staged file when it is not needed any more, however the request ends.
 struct Staged(PathBuf);
@@ -41,13 +24,7 @@ impl Drop for Staged {
 }
 
 /// Stores `body` as the blob `name`.
-pub(crate) async fn store(
-    api: &Api,
-    name: String,
-    format: UploadFormat,
-    bad_rows: BadRows,
-    body: Body,
-) -> Result<Upload> {
+pub(crate) async fn store(api: &Api, name: String, asked: Asked, body: Body) -> Result<Upload> {
     let staged =
         Staged(api.backend.blobs.staging().join(format!("upload-{:032x}", api.runtime.randomness.u128())));
     let (bytes, digest) = receive(api, &staged.0, body).await?;
@@ -56,7 +33,8 @@ pub(crate) async fn store(
     }
     api.backend.blobs.put_file(&name, &staged.0).await?;
     api.metrics.uploaded(bytes);
-    Ok(Upload { blob: name, bytes, digest, format, bad_rows })
+    let Asked { format, packing, bad_rows, defaults } = asked;
+    Ok(Upload { blob: name, bytes, digest, format, packing, bad_rows, defaults })
 }
 
 async fn receive(api: &Api, path: &Path, body: Body) -> Result<(u64, Digest)> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use audience::Config;
 use backend::{Backend, Expect, Outgoing, Queue, rows};
 use backend_embedded::Place;
-use model::audience::{BadRows, Upload, UploadFormat};
+use model::audience::{BadRows, Defaults, Packing, Upload, UploadFormat};
 use model::import::{Import, ImportState};
 use model::queued::{Resolve, TakeIn, ToResolver};
 use model::runtime::{BoxFuture, Clock, Runtime, SeededRandomness, Spawner, mix};
@@ -148,8 +148,15 @@ async fn resolve(backend: &Backend, devices: u64) -> Result<f64, Fault> {
 async fn store(backend: &Backend, path: &Path, blob: &str) -> Result<Upload, Fault> {
     let bytes = fs::metadata(path)?.len();
     backend.blobs.put_file(blob, path).await?;
-    let (format, bad_rows) = (UploadFormat::Csv, BadRows::Reject);
-    Ok(Upload { blob: blob.into(), bytes, digest: Digest([0; 32]), format, bad_rows })
+    Ok(Upload {
+        blob: blob.into(),
+        bytes,
+        digest: Digest([0; 32]),
+        format: UploadFormat::Csv,
+        packing: Packing::None,
+        bad_rows: BadRows::RejectAll,
+        defaults: Defaults::default(),
+    })
 }
 
 async fn ask(backend: &Backend, message: &ToResolver) -> Result<(), Fault> {

@@ -36,6 +36,27 @@ pub(crate) enum Cause {
     Time(#[from] TimestampError),
 }
 
+impl Cause {
+    /// The same as a word that never changes.
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Cause::TooLong(_) => "line_too_long",
+            Cause::NotUtf8(_) => "not_utf8",
+            Cause::Fields { .. } => "field_count",
+            Cause::OpenQuote => "open_quote",
+            Cause::StrayQuote => "stray_quote",
+            Cause::NotAnObject => "not_an_object",
+            Cause::NotJson(_) => "not_json",
+            Cause::Field(_) => "field",
+            Cause::Twice(_) => "field_twice",
+            Cause::Missing(_) => "field_missing",
+            Cause::DeviceAmongUsers => "device_among_users",
+            Cause::Device(error) => error.word(),
+            Cause::Time(_) => "registered_at",
+        }
+    }
+}
+
 /// Why a file cannot be read at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
@@ -54,6 +75,8 @@ pub(crate) enum Unreadable {
              user, platform, key, app, locale, market and, if known, registered_at"
     )]
     ColumnMissing { line: u64, name: &'static str },
+    #[error("this program reads no {0}")]
+    NotBuiltIn(&'static str),
     #[error("the rows are {found}, announced were {wanted}")]
     OtherRows { found: &'static str, wanted: &'static str },
 }

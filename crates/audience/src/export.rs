@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use backend::Expect;
 use backend::rows::{self, Versioned, export};
 use device_map::{Snapshot, Users};
-use model::audience::UploadFormat;
-use model::export::{Export, ExportState};
+use model::export::{Export, ExportFormat, ExportState};
 use model::{Digest, ExportId, Launch, Manifest, OutcomeRuns, Plan};
 use serde_json::json;
 
@@ -148,7 +147,7 @@ struct Writing {
     sources: Sources,
     snapshot: Snapshot,
     users: Users,
-    format: UploadFormat,
+    format: ExportFormat,
     path: PathBuf,
     file: BufWriter<Digested>,
     next_shard: usize,
@@ -156,12 +155,12 @@ struct Writing {
 }
 
 impl Writing {
-    fn open(sources: Sources, path: &Path, format: UploadFormat) -> std::result::Result<Self, Failure> {
+    fn open(sources: Sources, path: &Path, format: ExportFormat) -> std::result::Result<Self, Failure> {
         let snapshot = Snapshot::open(&sources.map, sources.launch.snapshot)?;
         let users = Users::open(&sources.users, snapshot.users_digest())?;
         let file = File::create_new(path).map_err(Error::io("make the export"))?;
         let mut file = BufWriter::with_capacity(1 << 20, Digested::new(file));
-        if format == UploadFormat::Csv {
+        if format == ExportFormat::Csv {
             file.write_all(HEADER.as_bytes()).map_err(Error::io("write the export"))?;
         }
         let path = path.to_owned();

@@ -57,7 +57,7 @@ impl Work<'_> {
         let path = self.desk.file(&import.upload.blob).await?;
         let reading =
             upload::reading(self.desk, &import.upload, Some(UploadRows::Devices), import.created_at);
-        if bad_rows == BadRows::Reject {
+        if bad_rows == BadRows::RejectAll {
             let count = self.check(path.clone(), reading).await;
             self.note(&count?);
             upload::judge(&self.count(), bad_rows)?;
@@ -121,13 +121,14 @@ impl Work<'_> {
     }
 
     fn note(&mut self, count: &Count) {
-        (self.report.rows, self.report.bad_rows) = (count.rows, count.bad);
-        self.report.first_bad_rows.clone_from(&count.first_bad);
+        let read = &mut self.report.read;
+        (read.rows, read.bad_rows) = (count.rows, count.bad);
+        read.first_bad_rows.clone_from(&count.first_bad);
     }
 
     fn count(&self) -> Count {
-        let report = &self.report;
-        Count { rows: report.rows, bad: report.bad_rows, first_bad: report.first_bad_rows.clone() }
+        let read = &self.report.read;
+        Count { rows: read.rows, bad: read.bad_rows, first_bad: read.first_bad_rows.clone() }
     }
 
     /// Runs a step and stores progress meanwhile, whenever it is time.
@@ -159,7 +160,7 @@ impl Work<'_> {
         self.row.body.state = state;
         self.row.body.report = Some(self.report.clone());
         let report = &self.report;
-        let detail = json!({ "rows": report.rows, "bad_rows": report.bad_rows, "added": report.added, "changed": report.changed });
+        let detail = json!({ "rows": report.read.rows, "bad_rows": report.read.bad_rows, "added": report.added, "changed": report.changed });
         let write = import::put(&self.row.body, Expect::Version(self.row.version));
         self.desk.put_audited(write, action, detail).await?;
         delete_file(self.desk, &self.row.body.upload.blob).await;

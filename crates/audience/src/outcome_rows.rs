@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use device_map::DeviceRef;
-use model::audience::UploadFormat;
 use model::device::KEY_CHARS_MAX;
+use model::export::ExportFormat;
 use model::{Group, Outcome};
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ struct Object<'a> {
 
 impl OutcomeRow<'_> {
     /// Appends the row to `file`.
-    pub(crate) fn write(&self, format: UploadFormat, file: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn write(&self, format: ExportFormat, file: &mut impl Write) -> io::Result<()> {
         let Self { user, group, outcome, .. } = self;
         let mut hash = [0; 2 * KEY_HASH_BYTES];
         let key_hash = self.key_hash(&mut hash);
@@ -45,12 +45,12 @@ impl OutcomeRow<'_> {
         let (app, market, locale, reason) =
             (&group.app, &group.market, &group.locale, outcome.reason().text());
         match format {
-            UploadFormat::Csv => {
+            ExportFormat::Csv => {
                 write_field(user, file)?;
                 // The other fields have no character that would need a quote.
                 writeln!(file, ",{platform},{app},{market},{locale},{class},{reason},{resent},{key_hash}")
             }
-            UploadFormat::Ndjson => {
+            ExportFormat::Ndjson => {
                 let outcome = class;
                 let object =
                     Object { user, platform, app, market, locale, outcome, reason, resent, key_hash };

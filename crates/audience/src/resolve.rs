@@ -60,7 +60,7 @@ impl Work<'_> {
         };
         self.describe(&manifest);
         if manifest.devices == 0 {
-            let users = self.report.rows - self.report.bad_rows;
+            let users = self.report.read.rows - self.report.read.bad_rows;
             let why = format!("the audience has no devices: none of its {users} users is in the directory");
             return Err(Failure::Refused(why));
         }
@@ -127,13 +127,14 @@ impl Work<'_> {
     }
 
     fn note(&mut self, count: &Count) {
-        (self.report.rows, self.report.bad_rows) = (count.rows, count.bad);
-        self.report.first_bad_rows.clone_from(&count.first_bad);
+        let read = &mut self.report.read;
+        (read.rows, read.bad_rows) = (count.rows, count.bad);
+        read.first_bad_rows.clone_from(&count.first_bad);
     }
 
     fn count(&self) -> Count {
-        let report = &self.report;
-        Count { rows: report.rows, bad: report.bad_rows, first_bad: report.first_bad_rows.clone() }
+        let read = &self.report.read;
+        Count { rows: read.rows, bad: read.bad_rows, first_bad: read.first_bad_rows.clone() }
     }
 
     /// Runs a step and stores progress meanwhile, whenever it is time: others see that somebody is at it, and a
@@ -146,7 +147,7 @@ impl Work<'_> {
                 done = &mut step => return Ok(done),
                 () = self.pulse.due(self.desk) => {}
             }
-            self.save(AudienceState::Resolving { rows: self.report.rows }).await?;
+            self.save(AudienceState::Resolving { rows: self.report.read.rows }).await?;
         }
     }
 

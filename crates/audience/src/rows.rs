@@ -77,6 +77,9 @@ impl<R: BufRead> Rows<R> {
                 let rows = header.rows;
                 (Some(header), rows)
             }
+            UploadFormat::Pinpoint | UploadFormat::Tokens | UploadFormat::Parquet => {
+                return Err(Unreadable::NotBuiltIn(reading.format.name()).into());
+            }
             UploadFormat::Ndjson => {
                 lines.hold();
                 // A first row that cannot be read says nothing of the others.
@@ -170,7 +173,12 @@ impl Count {
         self.bad += 1;
         if self.first_bad.len() < BAD_ROWS_MAX {
             let (line, byte) = (lines.number(), lines.byte());
-            self.first_bad.push(BadRow { line, byte, cause: cause.to_string() });
+            self.first_bad.push(BadRow {
+                line,
+                byte,
+                reason: cause.reason().into(),
+                cause: cause.to_string(),
+            });
         }
     }
 }

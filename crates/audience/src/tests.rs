@@ -13,7 +13,7 @@ use std::time::Duration;
 use backend::rows::{self, Versioned};
 use backend::{Backend, Expect, Queue};
 use backend_embedded::{Embedded, Place};
-use model::audience::{BadRows, Upload, UploadFormat, UploadRows};
+use model::audience::{BadRows, Defaults, Packing, Upload, UploadFormat, UploadRows};
 use model::import::{Import, ImportState};
 use model::runtime::{BoxFuture, ManualClock, Runtime, SeededRandomness, Spawner};
 use model::{Audience, AudienceId, AudienceState, Device, Digest, ImportId, Platform, Timestamp};
@@ -58,9 +58,15 @@ impl Bench {
 
     async fn blob(&self, name: &str, text: &[u8]) -> Upload {
         self.backend().blobs.put(name, text.to_vec()).await.unwrap();
-        let (bytes, digest) = (text.len() as u64, Digest::of(text));
-        let bad_rows = BadRows::Reject;
-        Upload { blob: name.into(), bytes, digest, format: UploadFormat::Csv, bad_rows }
+        Upload {
+            blob: name.into(),
+            bytes: text.len() as u64,
+            digest: Digest::of(text),
+            format: UploadFormat::Csv,
+            packing: Packing::None,
+            bad_rows: BadRows::RejectAll,
+            defaults: Defaults::default(),
+        }
     }
 
     /// Stores an uploaded audience.

@@ -66,7 +66,12 @@ pub(crate) fn judge(count: &Count, bad_rows: BadRows) -> Result<(), Failure> {
     let first = first.unwrap_or_default();
     match bad_rows {
         _ if rows == 0 => Err(Failure::Refused("the file has no rows".into())),
-        BadRows::Reject if bad > 0 => Err(Failure::Refused(format!("{bad} of {rows} rows are bad{first}"))),
+        BadRows::RejectAll if bad > 0 => {
+            Err(Failure::Refused(format!("{bad} of {rows} rows are bad{first}")))
+        }
+        _ if bad < rows && bad_rows.refuses(bad, rows) => {
+            Err(Failure::Refused(format!("{bad} of {rows} rows are bad, more than are taken{first}")))
+        }
         _ if bad == rows => Err(Failure::Refused(format!("all {rows} rows are bad{first}"))),
         _ => Ok(()),
     }

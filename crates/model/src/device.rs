@@ -112,6 +112,21 @@ pub enum DeviceError {
     Market,
 }
 
+impl DeviceError {
+    /// The field that is wrong, as a word that never changes.
+    pub const fn word(self) -> &'static str {
+        match self {
+            DeviceError::Platform => "platform",
+            DeviceError::User => "user",
+            DeviceError::ApnsKey => "apns_key",
+            DeviceError::FcmKey => "fcm_key",
+            DeviceError::App => "app",
+            DeviceError::Locale => "locale",
+            DeviceError::Market => "market",
+        }
+    }
+}
+
 impl Device {
     /// Checks every field and brings an APNs key to lower case.
     pub fn checked(mut self) -> Result<Device, DeviceError> {

@@ -2,9 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::audience::UploadFormat;
 use crate::id::{Digest, ExportId, LaunchId};
 use crate::time::Timestamp;
+
+/// How an export is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// Comma-separated values with a header line.
+    Csv,
+    /// One JSON object a line.
+    Ndjson,
+}
 
 /// Where an export stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +54,7 @@ pub struct Export {
     /// The launch, which was over when this was asked for.
     pub launch: LaunchId,
     /// How it is to be written.
-    pub format: UploadFormat,
+    pub format: ExportFormat,
     /// Where it stands.
     #[serde(flatten)]
     pub state: ExportState,

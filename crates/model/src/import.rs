@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audience::{BadRow, Upload};
+use crate::audience::{ReadReport, Upload};
 use crate::id::ImportId;
 use crate::time::Timestamp;
 
@@ -50,12 +50,9 @@ pub struct Import {
 /// What became of an import's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportReport {
-    /// Rows, bad ones too, without header and empty lines.
-    pub rows: u64,
-    /// Rows that could not be read.
-    pub bad_rows: u64,
-    /// The first of them.
-    pub first_bad_rows: Vec<BadRow>,
+    /// What reading it showed.
+    #[serde(flatten)]
+    pub read: ReadReport,
     /// Devices that were not known.
     pub added: u64,
     /// Devices that were known and changed.

@@ -14,11 +14,11 @@ use utoipa::ToSchema;
 
 use super::imports::{enqueue, uploaded};
 use super::{Listed, Shown};
+use crate::asked::{Asked, UploadQuery};
 use crate::change::{audited, event};
-use crate::extract::{Actor, Json as Body, Page, Params, Place, etag, media_type};
+use crate::extract::{Actor, Json as Body, Page, Params, Place, etag};
 use crate::problem::{Problem, Result};
-use crate::upload::{self, UploadQuery};
-use crate::{Api, idempotency};
+use crate::{Api, idempotency, upload};
 
 /// An audience to make.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -87,7 +87,7 @@ async fn read(api: &Api, id: AudienceId) -> Result<rows::Versioned<Audience>> {
 
 /// Upload the list: CSV with the header `user`, or with the columns of an import for devices outright; or NDJSON.
 #[utoipa::path(put, path = "/v1/audiences/{id}/upload", tag = "audiences",
-    params(("id" = String, Path), ("bad_rows" = Option<String>, Query, description = "reject (default) or skip")),
+    params(("id" = String, Path), UploadQuery),
     request_body(content = String, content_type = "text/csv"),
     responses((status = 202, description = "Stored; a resolver freezes it", body = Object)))]
 pub(crate) async fn upload(
@@ -97,10 +97,10 @@ pub(crate) async fn upload(
     Params(query): Params<UploadQuery>,
     request: Request,
 ) -> Result<impl IntoResponse> {
-    let format = upload::format(&media_type(request.headers()))?;
+    let asked = Asked::read(query, request.headers())?;
     check_uploadable(&read(&api, id).await?.body)?;
     let blob = rows::audience::upload_blob(id, upload::attempt(&api));
-    let upload = upload::store(&api, blob, format, query.bad_rows, request.into_body()).await?;
+    let upload = upload::store(&api, blob, asked, request.into_body()).await?;
     // Read again: the upload may have taken minutes, and another may have come first.
     let row = read(&api, id).await?;
     let mut refusal = check_uploadable(&row.body).err();

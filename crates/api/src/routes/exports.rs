@@ -6,8 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use backend::{Expect, rows};
 use http::{HeaderMap, StatusCode, header};
-use model::audience::UploadFormat;
-use model::export::{Export, ExportState};
+use model::export::{Export, ExportFormat, ExportState};
 use model::queued::{ToResolver, WriteOut};
 use model::{ExportId, LaunchId};
 use serde::{Deserialize, Serialize};
@@ -29,7 +28,7 @@ use crate::{Api, idempotency, upload};
 pub(crate) struct NewExport {
     /// `ndjson` or `csv`.
     #[schema(value_type = String)]
-    format: UploadFormat,
+    format: ExportFormat,
 }
 
 /// Ask for the outcomes of a launch that is over.
@@ -89,8 +88,8 @@ pub(crate) async fn file(State(api): State<Api>, Place(id): Place<ExportId>) -> 
     let file =
         tokio::fs::File::open(&path).await.map_err(|error| Problem::not_found(format!("file: {error}")))?;
     let (media_type, ending) = match export.format {
-        UploadFormat::Csv => ("text/csv; charset=utf-8", "csv"),
-        UploadFormat::Ndjson => ("application/x-ndjson", "ndjson"),
+        ExportFormat::Csv => ("text/csv; charset=utf-8", "csv"),
+        ExportFormat::Ndjson => ("application/x-ndjson", "ndjson"),
     };
     let headers = [
         (header::CONTENT_TYPE, media_type.to_owned()),

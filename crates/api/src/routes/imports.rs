@@ -12,15 +12,16 @@ use model::queued::{TakeIn, ToResolver};
 
 use super::{Listed, Shown};
 use crate::Api;
+use crate::asked::{Asked, UploadQuery};
 use crate::change::{audited, event};
-use crate::extract::{Actor, Page, Params, Place, media_type};
+use crate::extract::{Actor, Page, Params, Place};
 use crate::problem::{Problem, Result};
-use crate::upload::{self, UploadQuery};
+use crate::upload;
 
 /// Import devices: CSV with the header `user,platform,key,app,locale,market` and optionally `registered_at`, or NDJSON
 /// with these fields.
 #[utoipa::path(post, path = "/v1/imports", tag = "devices",
-    params(("bad_rows" = Option<String>, Query, description = "reject (default) or skip")),
+    params(UploadQuery),
     request_body(content = String, content_type = "text/csv"),
     responses((status = 202, description = "Stored; follow it by its id", body = Object)))]
 pub(crate) async fn create(
@@ -29,10 +30,10 @@ pub(crate) async fn create(
     Params(query): Params<UploadQuery>,
     request: Request,
 ) -> Result<impl IntoResponse> {
-    let format = upload::format(&media_type(request.headers()))?;
+    let asked = Asked::read(query, request.headers())?;
     let id = ImportId::random(&*api.runtime.randomness);
     let blob = rows::import::upload_blob(id, upload::attempt(&api));
-    let upload = upload::store(&api, blob, format, query.bad_rows, request.into_body()).await?;
+    let upload = upload::store(&api, blob, asked, request.into_body()).await?;
     let import =
         Import { id, upload, state: ImportState::Uploaded, report: None, created_at: upload::now(&api) };
     let event = event(&api, &actor, "devices.uploaded", id, uploaded(&import.upload));

@@ -37,11 +37,15 @@ async fn an_upload_is_stored_and_handed_to_a_resolver() {
 #[tokio::test]
 async fn an_import_is_stored_and_handed_to_a_resolver() {
     let service = Service::start();
-    let request = Request::post("/v1/imports?bad_rows=skip").header("content-type", "application/x-ndjson");
+    let request =
+        Request::post("/v1/imports?bad_rows=accept_valid").header("content-type", "application/x-ndjson");
     let answer = service.call(request, "{}\n").await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     let path = answer.headers["location"].to_str().unwrap().to_owned();
-    assert_eq!(service.get(&path).await.json()["upload"]["bad_rows"], "skip");
+    assert_eq!(
+        service.get(&path).await.json()["upload"]["bad_rows"]["accept_valid"]["share_ppm_max"],
+        10_000
+    );
     assert_eq!(service.all_audited().await, ["devices.uploaded"]);
     assert_eq!(service.backend.queues.depth(Queue::Resolve).await.unwrap(), 1);
 }

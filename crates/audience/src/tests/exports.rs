@@ -1,8 +1,7 @@
 //! Exports of outcomes.
 
 use backend::rows::shard::{Claim, ShardName, ShardRow};
-use model::audience::UploadFormat;
-use model::export::{Export, ExportState};
+use model::export::{Export, ExportFormat, ExportState};
 use model::{
     CampaignId, Class, Content, ExportId, Launch, LaunchId, Outcome, OutcomeRuns, Plan, Policy, Purpose,
     Reason, ShardSizes, Wave,
@@ -74,7 +73,7 @@ async fn record_attempt(bench: &Bench, plan: &Plan, name: ShardName, outcomes: O
     bench.backend().store.write(vec![write]).await.unwrap();
 }
 
-async fn exported(bench: &Bench, format: UploadFormat) -> Export {
+async fn exported(bench: &Bench, format: ExportFormat) -> Export {
     let id = ExportId(bench.desk.runtime.randomness.u128());
     let created_at = Timestamp::from_secs(1_500);
     let export = Export { id, launch: LAUNCH, format, state: ExportState::Asked, created_at };
@@ -100,7 +99,7 @@ async fn every_device_of_the_wave_has_one_row_with_its_outcome_and_no_key() {
         let outcomes = (0..shard.count).map(|place| if place == 0 { gone } else { Outcome::ACCEPTED });
         record(&bench, &plan, shard.number, OutcomeRuns::encode(outcomes)).await;
     }
-    let lines = text(&bench, &exported(&bench, UploadFormat::Csv).await).await;
+    let lines = text(&bench, &exported(&bench, ExportFormat::Csv).await).await;
     let mut users: Vec<&str> = lines.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
     users.sort_unstable();
     let mut wanted: Vec<&str> =
@@ -113,7 +112,7 @@ async fn every_device_of_the_wave_has_one_row_with_its_outcome_and_no_key() {
     let hash = &blake3::hash(devices[1].key.as_bytes()).to_hex()[..32];
     assert!(lines.contains("u1,fcm,org.example,us,en,") && lines.contains(hash));
     assert!(!lines.contains(&devices[1].key));
-    let objects = text(&bench, &exported(&bench, UploadFormat::Ndjson).await).await;
+    let objects = text(&bench, &exported(&bench, ExportFormat::Ndjson).await).await;
     assert_eq!(objects.lines().count(), wanted.len());
     let first: serde_json::Value = serde_json::from_str(objects.lines().next().unwrap()).unwrap();
     assert_eq!(first["resent"], true);
@@ -132,7 +131,7 @@ async fn what_a_late_retry_brought_through_is_accepted() {
     }
     let name = ShardName { launch: LAUNCH, slice: plan.slice_of(1), shard: 1, attempt: 1 };
     record_attempt(&bench, &plan, name, OutcomeRuns::uniform(Outcome::ACCEPTED, 1)).await;
-    let lines = text(&bench, &exported(&bench, UploadFormat::Csv).await).await;
+    let lines = text(&bench, &exported(&bench, ExportFormat::Csv).await).await;
     let rejected = lines.lines().filter(|line| line.contains(",rejected,ServiceUnavailable,")).count();
     assert_eq!(rejected, plan.shards().len() - 1);
 }
@@ -145,7 +144,7 @@ async fn a_launch_with_a_shard_unrecorded_is_not_exported() {
     for shard in &plan.shards()[1..] {
         record(&bench, &plan, shard.number, OutcomeRuns::uniform(Outcome::ACCEPTED, shard.count)).await;
     }
-    let ExportState::Failed { why } = exported(&bench, UploadFormat::Csv).await.state else {
+    let ExportState::Failed { why } = exported(&bench, ExportFormat::Csv).await.state else {
         panic!("it failed")
     };
     assert!(why.starts_with("the launch is not over: 1 of its "), "{why}");
@@ -154,7 +153,7 @@ async fn a_launch_with_a_shard_unrecorded_is_not_exported() {
 #[tokio::test]
 async fn an_export_of_no_launch_fails() {
     let bench = Bench::new();
-    let ExportState::Failed { why } = exported(&bench, UploadFormat::Csv).await.state else {
+    let ExportState::Failed { why } = exported(&bench, ExportFormat::Csv).await.state else {
         panic!("it failed")
     };
     assert!(why.starts_with("there is no launch lnc_"), "{why}");

@@ -87,7 +87,11 @@ async fn faults_of_the_backend_change_nothing_of_what_comes_out() {
         made += run_faulty(&bench, seed, shares, is_over).await;
         let audience = bench.read(audience).await;
         let report = audience.report.clone().unwrap();
-        assert_eq!((report.rows, report.users, report.devices), (41, 40, 80), "seed {seed}: {audience:?}");
+        assert_eq!(
+            (report.read.rows, report.users, report.devices),
+            (41, 40, 80),
+            "seed {seed}: {audience:?}"
+        );
         assert_eq!((report.unknown_users, report.duplicate_users), (1, 0), "seed {seed}");
         snapshots.push(audience.snapshot().unwrap());
         let ends = bench.actions().await;

@@ -54,7 +54,7 @@ async fn listed_users_become_a_snapshot_of_their_devices() {
     wanted.sort();
     assert_eq!(frozen(&bench, &audience).await, wanted);
     let report = audience.report.unwrap();
-    assert_eq!((report.rows, report.users, report.devices), (124, 120, 240));
+    assert_eq!((report.read.rows, report.users, report.devices), (124, 120, 240));
     assert_eq!((report.duplicate_users, report.unknown_users, report.duplicate_devices), (2, 2, 0));
     assert_eq!(report.by_platform, [("apns".into(), 120), ("fcm".into(), 120)].into());
     assert_eq!(report.by_market, [("de".into(), 48), ("us".into(), 192)].into());
@@ -106,13 +106,13 @@ async fn bad_rows_are_left_out_when_that_was_asked() {
     let bench = Bench::new();
     bench.know(&[device("u1", 1)]).await;
     let mut upload = bench.blob("uploads/a/1", b"user\nu1\nu2,x\n").await;
-    upload.bad_rows = BadRows::Skip;
+    upload.bad_rows = BadRows::AcceptValid { share_ppm_max: model::audience::PPM };
     let id = bench.audience(1, None, upload).await;
     resolve::run(&bench.desk, id, 1).await.unwrap();
     let audience = bench.read(id).await;
     assert_eq!(frozen(&bench, &audience).await.len(), 1);
     let report = audience.report.unwrap();
-    assert_eq!((report.rows, report.bad_rows, report.first_bad_rows[0].line), (2, 1, 3));
+    assert_eq!((report.read.rows, report.read.bad_rows, report.read.first_bad_rows[0].line), (2, 1, 3));
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use backend::rows::shard::{self, Claim, ShardName, ShardRow};
 use backend::rows::{audience, audit, export, import};
 use backend::store::Expect;
 use backend::{Outgoing, Queue};
-use model::audience::{AudienceState, BadRows, Upload, UploadFormat, UploadRows};
-use model::export::{Export, ExportState};
+use model::audience::{AudienceState, BadRows, Defaults, Packing, Upload, UploadFormat, UploadRows};
+use model::export::{Export, ExportFormat, ExportState};
 use model::import::{Import, ImportState};
 use model::queued::{Resolve, TakeIn, ToResolver, WriteOut};
 use model::{
@@ -120,11 +120,18 @@ fn unfinished(stage: &Stage) -> (Audience, Import, Export) {
     let (id, created_at) = (AudienceId(4), stage.now());
     let (name, rows, state) = ("a".into(), Some(UploadRows::Users), AudienceState::Uploaded);
     let audience = Audience { id, name, rows, upload: None, state, report: None, created_at };
-    let (digest, format, bad_rows) = (Digest::of(b"x"), UploadFormat::Csv, BadRows::Reject);
-    let upload = Upload { blob: UPLOAD.into(), bytes: 1, digest, format, bad_rows };
+    let upload = Upload {
+        blob: UPLOAD.into(),
+        bytes: 1,
+        digest: Digest::of(b"x"),
+        format: UploadFormat::Csv,
+        packing: Packing::None,
+        bad_rows: BadRows::RejectAll,
+        defaults: Defaults::default(),
+    };
     let state = ImportState::Importing { rows: 1 };
     let import = Import { id: ImportId(5), upload, state, report: None, created_at };
-    let (id, state) = (ExportId(6), ExportState::Asked);
+    let (id, state, format) = (ExportId(6), ExportState::Asked, ExportFormat::Csv);
     (audience, import, Export { id, launch: LaunchId(1), format, state, created_at })
 }
 

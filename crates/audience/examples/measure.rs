@@ -121,6 +121,8 @@ async fn resolve(backend: &Backend, devices: u64) -> Result<f64, Fault> {
         id,
         name: "all".into(),
         rows: None,
+        sample: None,
+        control: None,
         upload: Some(upload),
         state: AudienceState::Uploaded,
         report: None,

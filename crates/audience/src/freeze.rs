@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use device_map::{Limits, SnapshotBuilder};
+use device_map::{DeviceFields, Limits, SnapshotBuilder};
 use model::{Device, Manifest};
 
 use crate::desk::Desk;
+use crate::door::{Door, LeftOut, UNKNOWN};
 use crate::error::{Error, Failure, Result};
 use crate::resolve::Work;
 use crate::sorter::Sorted;
@@ -26,6 +27,10 @@ impl Freezer {
         Ok(self.builder.push(device)?)
     }
 
+    pub(crate) fn push_fields(&mut self, device: &DeviceFields<'_>) -> std::result::Result<(), Failure> {
+        Ok(self.builder.push_fields(device)?)
+    }
+
     pub(crate) fn finish(self) -> std::result::Result<Manifest, Failure> {
         Ok(self.builder.finish()?)
     }
@@ -36,38 +41,48 @@ pub(crate) struct Frozen {
     pub(crate) manifest: Manifest,
     /// Different users in the list.
     pub(crate) users: u64,
-    /// Of these, users that the directory does not know.
-    pub(crate) unknown_users: u64,
+    /// Of these, users who are not in the snapshot.
+    pub(crate) left_out: LeftOut,
 }
 
 struct Packing {
     sorted: Sorted,
     freezer: Freezer,
-    unknown_users: u64,
+    door: Door,
+    left_out: LeftOut,
+}
+
+/// A batch of users, and the devices of each.
+#[derive(Default)]
+struct Found {
+    users: Vec<String>,
+    devices: Vec<Vec<Device>>,
 }
 
 /// Looks up `users` and freezes their devices.
 pub(crate) async fn freeze_users(
     work: &mut Work<'_>,
     sorted: Sorted,
+    door: Door,
     folder: &Path,
 ) -> std::result::Result<Frozen, Failure> {
     let most = work.desk.config.resolve_users;
-    let packing = Packing { sorted, freezer: Freezer::new(work.desk, folder), unknown_users: 0 };
-    let first = step(move || packing.pack_and_read(Vec::new(), most));
+    let freezer = Freezer::new(work.desk, folder);
+    let packing = Packing { sorted, freezer, door, left_out: LeftOut::default() };
+    let first = step(move || packing.pack_and_read(Found::default(), most));
     let (mut packing, mut users) = work.during(first).await??;
-    let mut found = Vec::new();
+    let mut found = Found::default();
     while !users.is_empty() {
         let packed = step(move || packing.pack_and_read(found, most));
         let both = futures::future::join(look_up_all(work.desk, &users), packed);
         let (looked_up, packed) = work.during(both).await?;
-        found = looked_up?;
+        found = Found { users, devices: looked_up? };
         (packing, users) = packed?;
     }
     let finish = step(move || {
         let (packing, _) = packing.pack_and_read(found, 0)?;
-        let (users, unknown_users) = (packing.sorted.given(), packing.unknown_users);
-        Ok(Frozen { manifest: packing.freezer.finish()?, users, unknown_users })
+        let users = packing.sorted.given();
+        Ok(Frozen { manifest: packing.freezer.finish()?, users, left_out: packing.left_out })
     });
     work.during(finish).await?
 }
@@ -76,12 +91,17 @@ impl Packing {
     /// Packs the devices of each user of a batch, and reads the users of the next.
     fn pack_and_read(
         mut self,
-        found: Vec<Vec<Device>>,
+        found: Found,
         most: usize,
     ) -> std::result::Result<(Self, Vec<String>), Failure> {
-        for devices in &found {
-            self.unknown_users += u64::from(devices.is_empty());
-            devices.iter().try_for_each(|device| self.freezer.push(device))?;
+        for (user, devices) in found.users.iter().zip(&found.devices) {
+            if devices.is_empty() {
+                self.left_out.add(UNKNOWN, 1);
+            } else if let Some(reason) = self.door.turns_away(user) {
+                self.left_out.add(reason, 1);
+            } else {
+                devices.iter().try_for_each(|device| self.freezer.push(device))?;
+            }
         }
         let users = self.sorted.next_batch(most).map_err(Error::io("read the sorted users"))?;
         Ok((self, users))

@@ -5,13 +5,16 @@ use std::path::Path;
 use backend::Expect;
 use backend::rows::{Versioned, audience};
 use model::audience::{Upload, UploadRows};
+use model::selection::Sample;
 use model::{Audience, AudienceId, AudienceReport, AudienceState, Manifest};
 use serde_json::json;
 
 use crate::desk::{Desk, Pulse, WorkFolder};
+use crate::door::{Door, LeftOut, UNKNOWN};
 use crate::error::{Error, Failure, Result};
 use crate::freeze::{Freezer, freeze_users};
-use crate::rows::{Count, Rows};
+use crate::rows::Count;
+use crate::sample;
 use crate::sorter::Sorter;
 use crate::upload::{self, FileRows, STEP_ROWS, step};
 
@@ -19,7 +22,9 @@ use crate::upload::{self, FileRows, STEP_ROWS, step};
 pub(crate) async fn run(desk: &Desk, id: AudienceId, receives: u32) -> Result<()> {
     let Some(row) = audience::get(&*desk.backend.store, id).await? else { return Ok(()) };
     let is_asked = matches!(row.body.state, AudienceState::Uploaded | AudienceState::Resolving { .. });
-    let Some(upload) = row.body.upload.clone().filter(|_| is_asked) else { return Ok(()) };
+    if !is_asked || (row.body.upload.is_none() && row.body.sample.is_none()) {
+        return Ok(());
+    }
     let was_begun = matches!(row.body.state, AudienceState::Resolving { .. });
     if was_begun && !desk.is_abandoned(audience::key(id), row.version).await? {
         return Err(Error::Overtaken);
@@ -28,7 +33,7 @@ pub(crate) async fn run(desk: &Desk, id: AudienceId, receives: u32) -> Result<()
     if receives > desk.config.attempts_max {
         return work.fail(format!("it was begun {} times and never finished", receives - 1)).await;
     }
-    match work.resolve(&upload).await {
+    match work.resolve().await {
         Ok(manifest) => work.end_frozen(&manifest).await,
         Err(Failure::Refused(why)) => work.fail(why).await,
         Err(Failure::Broken(error)) => match desk.gives_up(&error, receives) {
@@ -46,33 +51,72 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn resolve(&mut self, upload: &Upload) -> std::result::Result<Manifest, Failure> {
+    async fn resolve(&mut self) -> std::result::Result<Manifest, Failure> {
         self.save(AudienceState::Resolving { rows: 0 }).await?;
-        let path = self.desk.file(&upload.blob).await?;
-        let audience = &self.row.body;
-        let reading = upload::reading(self.desk, upload, audience.rows, audience.created_at);
-        let rows = self.during(step(move || upload::open(&path, &reading))).await??;
-        self.row.body.rows = Some(rows.kind());
+        let door = Door::open(self.desk, self.row.body.control).await?;
         let folder = self.desk.work_folder()?;
-        let manifest = match rows.kind() {
-            UploadRows::Users => self.resolve_users(rows, upload, folder.path()).await?,
-            UploadRows::Devices => self.take_devices(rows, upload, folder.path()).await?,
+        let (sample, upload) = (self.row.body.sample.clone(), self.row.body.upload.clone());
+        let manifest = match (sample, upload) {
+            (Some(sample), _) => self.draw(sample, door, folder.path()).await?,
+            (None, Some(upload)) => self.read(&upload, door, folder.path()).await?,
+            (None, None) => return Err(Failure::Refused("there is no upload".into())),
         };
         self.describe(&manifest);
         if manifest.devices == 0 {
-            let users = self.report.read.rows - self.report.read.bad_rows;
-            let why = format!("the audience has no devices: none of its {users} users is in the directory");
-            return Err(Failure::Refused(why));
+            return Err(Failure::Refused(self.why_empty()));
         }
         let desk = self.desk;
         self.during(store(desk, &manifest, &folder)).await??;
         Ok(manifest)
     }
 
+    /// Why nobody is left.
+    fn why_empty(&self) -> String {
+        let report = &self.report;
+        let users = report.read.rows - report.read.bad_rows;
+        let others = report.not_in.iter().filter(|(reason, _)| *reason != UNKNOWN);
+        let others: Vec<String> = others.map(|(reason, number)| format!("{number} {reason}")).collect();
+        if others.is_empty() {
+            return format!("the audience has no devices: none of its {users} users is in the directory");
+        }
+        let unknown = report.unknown_users;
+        format!("the audience has no devices: left out are {}, {unknown} unknown", others.join(", "))
+    }
+
+    async fn draw(
+        &mut self,
+        sample: Sample,
+        door: Door,
+        folder: &Path,
+    ) -> std::result::Result<Manifest, Failure> {
+        let drawn = sample::draw(self, sample, door, folder).await?;
+        self.report.read.rows = drawn.users;
+        self.report.not_in = drawn.left_out.by_reason();
+        Ok(drawn.manifest)
+    }
+
+    async fn read(
+        &mut self,
+        upload: &Upload,
+        door: Door,
+        folder: &Path,
+    ) -> std::result::Result<Manifest, Failure> {
+        let path = self.desk.file(&upload.blob).await?;
+        let audience = &self.row.body;
+        let reading = upload::reading(self.desk, upload, audience.rows, audience.created_at);
+        let rows = self.during(step(move || upload::open(&path, &reading))).await??;
+        self.row.body.rows = Some(rows.kind());
+        match rows.kind() {
+            UploadRows::Users => self.resolve_users(rows, upload, door, folder).await,
+            UploadRows::Devices => self.take_devices(rows, upload, door, folder).await,
+        }
+    }
+
     async fn resolve_users(
         &mut self,
         mut rows: FileRows,
         upload: &Upload,
+        door: Door,
         folder: &Path,
     ) -> std::result::Result<Manifest, Failure> {
         let mut sorter = Sorter::new(folder, self.desk.config.sort_bytes_max);
@@ -89,9 +133,10 @@ impl Work<'_> {
         let pushed = sorter.pushed();
         let finish = step(move || Ok(sorter.finish().map_err(Error::io("sort the users"))?));
         let sorted = self.during(finish).await??;
-        let frozen = freeze_users(self, sorted, folder).await?;
+        let frozen = freeze_users(self, sorted, door, folder).await?;
         self.report.duplicate_users = pushed - frozen.users;
-        self.report.unknown_users = frozen.unknown_users;
+        self.report.unknown_users = frozen.left_out.of(UNKNOWN);
+        self.report.not_in = frozen.left_out.by_reason();
         Ok(frozen.manifest)
     }
 
@@ -99,19 +144,22 @@ impl Work<'_> {
         &mut self,
         mut rows: FileRows,
         upload: &Upload,
+        door: Door,
         folder: &Path,
     ) -> std::result::Result<Manifest, Failure> {
-        let mut freezer = Freezer::new(self.desk, folder);
+        let mut entering =
+            Entering { freezer: Freezer::new(self.desk, folder), door, left_out: LeftOut::default() };
         loop {
             let is_over;
-            (rows, freezer, is_over) = self.during(step(move || push_some(rows, freezer))).await??;
+            (rows, entering, is_over) = self.during(step(move || push_some(rows, entering))).await??;
             self.note(rows.count());
             if is_over {
                 break;
             }
         }
         upload::judge(&self.count(), upload.bad_rows)?;
-        self.during(step(move || freezer.finish())).await?
+        self.report.not_in = entering.left_out.by_reason();
+        self.during(step(move || entering.freezer.finish())).await?
     }
 
     fn describe(&mut self, manifest: &Manifest) {
@@ -204,18 +252,26 @@ fn sort_some(
     Ok((rows, sorter, false))
 }
 
+/// A list of devices on its way into a snapshot.
+struct Entering {
+    freezer: Freezer,
+    door: Door,
+    left_out: LeftOut,
+}
+
 fn push_some(
-    mut rows: Rows<std::io::BufReader<std::fs::File>>,
-    mut freezer: Freezer,
-) -> std::result::Result<(FileRows, Freezer, bool), Failure> {
+    mut rows: FileRows,
+    mut entering: Entering,
+) -> std::result::Result<(FileRows, Entering, bool), Failure> {
     for _ in 0..STEP_ROWS {
-        match rows.next_device().map_err(Error::io("read the upload"))? {
-            Some(device) => {
-                freezer.push(&device)?;
-                rows.reuse(device);
-            }
-            None => return Ok((rows, freezer, true)),
+        let Some(device) = rows.next_device().map_err(Error::io("read the upload"))? else {
+            return Ok((rows, entering, true));
+        };
+        match entering.door.turns_away(&device.user) {
+            Some(reason) => entering.left_out.add(reason, 1),
+            None => entering.freezer.push(&device)?,
         }
+        rows.reuse(device);
     }
-    Ok((rows, freezer, false))
+    Ok((rows, entering, false))
 }

@@ -1,5 +1,6 @@
 //! The resolver's work on a backend in memory: what is uploaded comes out as a snapshot, a directory or a clear refusal.
 
+mod choosing;
 mod exports;
 mod faults;
 mod imports;
@@ -76,6 +77,8 @@ impl Bench {
             id,
             name: "all".into(),
             rows,
+            sample: None,
+            control: None,
             upload: Some(upload),
             state: AudienceState::Uploaded,
             report: None,

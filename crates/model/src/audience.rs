@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceError, Platform, is_label};
 use crate::id::{AudienceId, Digest};
+use crate::selection::{Control, Sample};
 use crate::time::Timestamp;
 
 /// How an upload is written, once it is unpacked.
@@ -197,7 +198,7 @@ pub struct Upload {
 pub enum AudienceState {
     /// Made; nothing uploaded yet.
     Empty,
-    /// Uploaded; a resolver will take it.
+    /// Uploaded, or to be drawn from another audience; a resolver will take it.
     Uploaded,
     /// A resolver is at it.
     Resolving {
@@ -228,6 +229,12 @@ pub struct Audience {
     pub name: String,
     /// What its rows are: stated when it is made, or read off the upload's columns.
     pub rows: Option<UploadRows>,
+    /// It is a part of another audience, and takes no upload.
+    #[serde(default)]
+    pub sample: Option<Sample>,
+    /// Who is held back when it is frozen.
+    #[serde(default)]
+    pub control: Option<Control>,
     /// The upload, once there is one.
     pub upload: Option<Upload>,
     /// Where it stands.
@@ -295,6 +302,10 @@ pub struct AudienceReport {
     pub duplicate_users: u64,
     /// Users the directory does not know.
     pub unknown_users: u64,
+    /// Users who are not in the snapshot, by reason: `unknown`, `opted_out`, `blocked`, `erased`, `held_back`, `not_chosen`. Of
+    /// an audience of devices the devices, by reason of their user.
+    #[serde(default)]
+    pub not_in: BTreeMap<String, u64>,
     /// Users with at least one device in the snapshot.
     pub users: u64,
     /// Devices in the snapshot.
@@ -328,6 +339,8 @@ mod tests {
                 id: AudienceId(1),
                 name: "n".into(),
                 rows: Some(UploadRows::Users),
+                sample: None,
+                control: None,
                 upload: None,
                 state,
                 report: Some(AudienceReport::default()),

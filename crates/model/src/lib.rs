@@ -18,6 +18,7 @@ pub mod queued;
 pub mod reason;
 pub mod runs;
 pub mod runtime;
+pub mod selection;
 pub mod suppression;
 pub mod time;
 

@@ -249,6 +249,13 @@ impl UserBits {
         self.words[(user / 64) as usize] |= 1 << (user % 64);
     }
 
+    /// Clears a user's bit.
+    pub fn clear(&mut self, user: u64) {
+        if let Some(word) = self.words.get_mut((user / 64) as usize) {
+            *word &= !(1 << (user % 64));
+        }
+    }
+
     /// Whether a user's bit is set; never for one that the snapshot does not have.
     #[inline]
     pub fn contains(&self, user: u64) -> bool {
@@ -330,7 +337,9 @@ mod tests {
             prop_assert_eq!(UserBits::from_bytes(&bits.to_bytes(), users), Some(bits.clone()));
             let mut both = UserBits::new(users);
             both.add(&bits);
-            prop_assert_eq!(both, bits);
+            prop_assert_eq!(&both, &bits);
+            set.iter().for_each(|user| both.clear(*user));
+            prop_assert_eq!(both.count(), 0);
         }
     }
 

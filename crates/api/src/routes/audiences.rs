@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 use model::audience::UploadRows;
 use model::campaign::Fault;
 use model::queued::{Resolve, ToResolver};
+use model::selection::{Control, Sample};
 use model::{Audience, AudienceId, AudienceState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -29,6 +30,15 @@ pub(crate) struct NewAudience {
     /// `users` or `devices`; read off the upload's columns when absent.
     #[schema(value_type = Option<String>)]
     rows: Option<UploadRows>,
+    /// A part of a frozen audience, chosen by lot: `of` (its id), `users`, and optionally `seed`, `markets`, `platforms` and
+    /// `disjoint_from` (ids of frozen audiences). It takes no upload and is drawn at once.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    sample: Option<Sample>,
+    /// People who are held back when it is frozen: `share` (0 to 1) and optionally `seed`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    control: Option<Control>,
 }
 
 /// Make an audience.
@@ -40,13 +50,42 @@ pub(crate) async fn create(
     headers: HeaderMap,
     Body(new): Body<NewAudience>,
 ) -> Result<impl IntoResponse> {
-    if new.name.trim().is_empty() || new.name.len() > 200 {
-        let detail = "must have 1 to 200 bytes".into();
-        return Err(Problem::faults(vec![Fault { pointer: "/name".into(), detail }]));
+    let faults = check(&api, &new).await?;
+    if !faults.is_empty() {
+        return Err(Problem::faults(faults));
     }
     let made = idempotency::once(&api, &headers, &("audience", &new), make(&api, &actor, &new)).await?;
     let location = format!("/v1/audiences/{}", made.id);
     Ok((StatusCode::CREATED, [(http::header::LOCATION, location)], Json(made)))
+}
+
+/// Every fault of an audience to make.
+async fn check(api: &Api, new: &NewAudience) -> Result<Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut fault = |pointer: &str, detail: String| faults.push(Fault { pointer: pointer.into(), detail });
+    if new.name.trim().is_empty() || new.name.len() > 200 {
+        fault("/name", "must have 1 to 200 bytes".into());
+    }
+    if let Some(sample) = &new.sample {
+        if new.rows.is_some() {
+            fault("/rows", "a sample takes no upload".into());
+        }
+        if sample.users == 0 {
+            fault("/sample/users", "must be at least 1".into());
+        }
+        let others = sample.disjoint_from.iter().enumerate();
+        let others = others.map(|(index, id)| (format!("/sample/disjoint_from/{index}"), *id));
+        for (pointer, id) in std::iter::once(("/sample/of".to_owned(), sample.of)).chain(others) {
+            match rows::audience::get(&*api.backend.store, id).await? {
+                None => fault(&pointer, format!("there is no audience {id}")),
+                Some(row) if row.body.snapshot().is_none() => {
+                    fault(&pointer, format!("audience {id} is not frozen"))
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(faults)
 }
 
 async fn make(api: &Api, actor: &str, new: &NewAudience) -> Result<Audience> {
@@ -54,13 +93,19 @@ async fn make(api: &Api, actor: &str, new: &NewAudience) -> Result<Audience> {
         id: AudienceId::random(&*api.runtime.randomness),
         name: new.name.clone(),
         rows: new.rows,
+        sample: new.sample.clone(),
+        control: new.control,
         upload: None,
-        state: AudienceState::Empty,
+        state: if new.sample.is_some() { AudienceState::Uploaded } else { AudienceState::Empty },
         report: None,
         created_at: upload::now(api),
     };
-    let event = event(api, actor, "audience.created", audience.id, serde_json::Value::Null);
+    let detail = serde_json::json!({ "sample": audience.sample, "control": audience.control });
+    let event = event(api, actor, "audience.created", audience.id, detail);
     audited(api, vec![rows::audience::put(&audience, Expect::Absent)], event).await?;
+    if audience.sample.is_some() {
+        enqueue(api, &ToResolver::Resolve(Resolve { audience: audience.id })).await?;
+    }
     Ok(audience)
 }
 
@@ -122,6 +167,10 @@ pub(crate) async fn upload(
 
 /// An audience takes uploads until one is being resolved; a frozen one never changes.
 fn check_uploadable(audience: &Audience) -> Result<()> {
+    if let Some(sample) = &audience.sample {
+        let detail = format!("it is a sample of audience {}: make another audience", sample.of);
+        return Err(Problem::conflict("/problems/sample", "A sample takes no upload", detail));
+    }
     match &audience.state {
         AudienceState::Empty | AudienceState::Failed { .. } => Ok(()),
         AudienceState::Uploaded | AudienceState::Resolving { .. } => Err(being_resolved()),

@@ -138,6 +138,8 @@ impl Service {
             id: AudienceId::random(&*self.randomness),
             name: "fans".into(),
             rows: None,
+            sample: None,
+            control: None,
             upload: None,
             state: AudienceState::Frozen { snapshot: digest, at: now },
             report: None,

@@ -111,3 +111,32 @@ async fn of_two_uploads_at_once_the_later_leaves_nothing() {
     assert_eq!(late.problem(), (409, "/problems/being-resolved".into()));
     assert_eq!(service.backend.blobs.list("uploads/").await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_sample_is_drawn_at_once_and_takes_no_upload() {
+    let service = Service::start();
+    let whole = service.frozen_audience(3, 4).await;
+    let body = json!({ "name": "first", "sample": { "of": whole, "users": 2, "seed": 7 }, "control": { "share": 0.25 } });
+    let made = service.json("POST", "/v1/audiences", &body).await;
+    assert_eq!((made.status, &made.json()["state"]), (201, &json!("uploaded")));
+    assert_eq!(made.json()["control"]["share"], json!(0.25));
+    assert_eq!(service.backend.queues.depth(Queue::Resolve).await.unwrap(), 1);
+    let path = format!("/v1/audiences/{}/upload", made.json()["id"].as_str().unwrap());
+    let request = http::Request::put(path).header("content-type", "text/csv");
+    assert_eq!(service.call(request, "user\na\n").await.problem(), (409, "/problems/sample".into()));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_sample_is_told_by_its_place() {
+    let service = Service::start();
+    let empty = service.json("POST", "/v1/audiences", &json!({ "name": "empty" })).await.json()["id"].clone();
+    let nowhere = model::AudienceId(5);
+    let body = json!({ "name": "s", "rows": "users",
+        "sample": { "of": empty, "users": 0, "disjoint_from": [nowhere] } });
+    let refused = service.json("POST", "/v1/audiences", &body).await;
+    let errors = refused.json()["errors"].clone();
+    let pointers: Vec<_> = errors.as_array().unwrap().iter().map(|error| error["pointer"].clone()).collect();
+    assert_eq!(pointers, ["/rows", "/sample/users", "/sample/of", "/sample/disjoint_from/0"]);
+    let share = json!({ "name": "s", "control": { "share": 5 } });
+    assert_eq!(service.json("POST", "/v1/audiences", &share).await.status, 400);
+}

@@ -1,0 +1,70 @@
+//! Who of an audience comes into its snapshot: nobody on the late list, and nobody of the control group.
+
+use std::collections::BTreeMap;
+
+use backend::rows::suppression;
+use model::selection::{Control, Lots};
+use model::suppression::{HashKey, Suppressed};
+
+use crate::desk::Desk;
+use crate::error::Result;
+
+/// The reason of those whom the directory does not know.
+pub(crate) const UNKNOWN: &str = "unknown";
+/// The reason of the control group.
+pub(crate) const HELD_BACK: &str = "held_back";
+/// The reason of those whom a sample did not choose.
+pub(crate) const NOT_CHOSEN: &str = "not_chosen";
+
+/// Judges people one after the other.
+pub(crate) struct Door {
+    /// Nothing when nobody is on it.
+    late_list: Option<(Suppressed, HashKey)>,
+    control: Option<(Control, Lots)>,
+}
+
+impl Door {
+    /// As the late list stands now.
+    pub(crate) async fn open(desk: &Desk, control: Option<Control>) -> Result<Self> {
+        let (store, blobs) = (&*desk.backend.store, &*desk.backend.blobs);
+        let people = suppression::list(store).await?.body.read(blobs).await?;
+        let late_list = if people.is_empty() {
+            None
+        } else {
+            Some((people, suppression::hash_key(store, &*desk.runtime.randomness).await?))
+        };
+        let control = control.map(|control| (control, Lots::of_control(control.seed)));
+        Ok(Self { late_list, control })
+    }
+
+    /// Why somebody does not come in.
+    pub(crate) fn turns_away(&self, user: &str) -> Option<&'static str> {
+        let on_list = self.late_list.as_ref().and_then(|(people, key)| people.find(&key.user(user)));
+        if let Some(cause) = on_list {
+            return Some(cause.name());
+        }
+        let control = self.control.as_ref();
+        control.filter(|(control, lots)| control.holds_back(lots.draw(user))).map(|_| HELD_BACK)
+    }
+}
+
+/// How many were turned away, by reason.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LeftOut(BTreeMap<&'static str, u64>);
+
+impl LeftOut {
+    pub(crate) fn add(&mut self, reason: &'static str, number: u64) {
+        if number > 0 {
+            *self.0.entry(reason).or_default() += number;
+        }
+    }
+
+    pub(crate) fn of(&self, reason: &str) -> u64 {
+        self.0.get(reason).copied().unwrap_or_default()
+    }
+
+    /// As reports show it.
+    pub(crate) fn by_reason(&self) -> BTreeMap<String, u64> {
+        self.0.iter().map(|(reason, number)| ((*reason).to_owned(), *number)).collect()
+    }
+}

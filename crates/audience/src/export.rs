@@ -1,5 +1,5 @@
 //! Writes the outcomes of a launch out, device by device: who, through what, and what became of it. Keys appear as hashes
-//! only, so that the file can be compared with another one and cannot be sent to.
+//! only, so that the file can be compared with another one and cannot be sent to; dead ones in full where they are asked for.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use backend::Expect;
 use backend::rows::{self, Versioned, export};
 use device_map::{Snapshot, Users};
-use model::export::{Export, ExportFormat, ExportState};
+use model::export::{Export, ExportState};
 use model::{Digest, ExportId, Launch, Manifest, OutcomeRuns, Plan};
 use serde_json::json;
 
 use crate::desk::{Desk, Pulse};
 use crate::error::{Error, Failure, Result};
-use crate::outcome_rows::{HEADER, OutcomeRow};
+use crate::outcome_rows::{Layout, OutcomeRow};
 use crate::upload::step;
 
 /// Shards written in one step.
@@ -57,8 +57,8 @@ impl Work<'_> {
         let desk = self.desk;
         let sources = self.during(0, Box::pin(Sources::read(desk, &self.row.body.clone()))).await??;
         let folder = desk.work_folder()?;
-        let (path, format) = (folder.path().join("export"), self.row.body.format);
-        let opened = step(move || Writing::open(sources, &path, format));
+        let (path, layout) = (folder.path().join("export"), Layout::of(&self.row.body));
+        let opened = step(move || Writing::open(sources, &path, layout));
         let mut writing = self.during(0, opened).await??;
         loop {
             let (devices, is_over);
@@ -147,7 +147,7 @@ struct Writing {
     sources: Sources,
     snapshot: Snapshot,
     users: Users,
-    format: ExportFormat,
+    layout: Layout,
     path: PathBuf,
     file: BufWriter<Digested>,
     next_shard: usize,
@@ -155,16 +155,14 @@ struct Writing {
 }
 
 impl Writing {
-    fn open(sources: Sources, path: &Path, format: ExportFormat) -> std::result::Result<Self, Failure> {
+    fn open(sources: Sources, path: &Path, layout: Layout) -> std::result::Result<Self, Failure> {
         let snapshot = Snapshot::open(&sources.map, sources.launch.snapshot)?;
         let users = Users::open(&sources.users, snapshot.users_digest())?;
         let file = File::create_new(path).map_err(Error::io("make the export"))?;
         let mut file = BufWriter::with_capacity(1 << 20, Digested::new(file));
-        if format == ExportFormat::Csv {
-            file.write_all(HEADER.as_bytes()).map_err(Error::io("write the export"))?;
-        }
+        file.write_all(layout.header().as_bytes()).map_err(Error::io("write the export"))?;
         let path = path.to_owned();
-        Ok(Self { sources, snapshot, users, format, path, file, next_shard: 0, devices: 0 })
+        Ok(Self { sources, snapshot, users, layout, path, file, next_shard: 0, devices: 0 })
     }
 
     /// Writes a few shards; true when there are no more.
@@ -188,9 +186,10 @@ impl Writing {
             for (device, outcome) in devices.zip(outcomes.iter()) {
                 let user = self.users.id(device.user_ordinal()).unwrap_or_default();
                 let row = OutcomeRow { user, group, outcome, device };
-                row.write(self.format, &mut self.file).map_err(Error::io("write the export"))?;
+                let is_written =
+                    row.write(self.layout, &mut self.file).map_err(Error::io("write the export"))?;
+                self.devices += u64::from(is_written);
             }
-            self.devices += u64::from(shard.count);
             self.next_shard += 1;
         }
         Ok((self, false))

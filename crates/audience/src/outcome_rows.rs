@@ -4,12 +4,33 @@ use std::io::{self, Write};
 
 use device_map::DeviceRef;
 use model::device::KEY_CHARS_MAX;
-use model::export::ExportFormat;
-use model::{Group, Outcome};
+use model::export::{Export, ExportFormat, ExportWhat};
+use model::{Class, Group, Outcome};
 use serde::Serialize;
 
-/// The header of a CSV export.
-pub(crate) const HEADER: &str = "user,platform,app,market,locale,outcome,reason,resent,key_hash\n";
+/// Which rows there are, and how they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    what: ExportWhat,
+    format: ExportFormat,
+}
+
+impl Layout {
+    pub(crate) const fn of(export: &Export) -> Self {
+        Self { what: export.what, format: export.format }
+    }
+
+    /// The line before the first row; empty where there is none.
+    pub(crate) const fn header(self) -> &'static str {
+        match (self.format, self.what) {
+            (ExportFormat::Ndjson, _) => "",
+            (ExportFormat::Csv, ExportWhat::Outcomes) => {
+                "user,platform,app,market,locale,outcome,reason,resent,key_hash\n"
+            }
+            (ExportFormat::Csv, ExportWhat::DeadDevices) => "user,platform,app,market,locale,key,reason\n",
+        }
+    }
+}
 
 /// Bytes of a key's BLAKE3 hash that are shown: enough that no two keys of an audience look alike.
 const KEY_HASH_BYTES: usize = 16;
@@ -35,27 +56,69 @@ struct Object<'a> {
     key_hash: &'a str,
 }
 
+/// A device whose key is dead.
+#[derive(Serialize)]
+struct DeadObject<'a> {
+    user: &'a str,
+    platform: &'a str,
+    app: &'a str,
+    market: &'a str,
+    locale: &'a str,
+    key: &'a str,
+    reason: &'a str,
+}
+
 impl OutcomeRow<'_> {
-    /// Appends the row to `file`.
-    pub(crate) fn write(&self, format: ExportFormat, file: &mut impl Write) -> io::Result<()> {
+    /// Appends the row to `file`, if there is to be one.
+    pub(crate) fn write(&self, layout: Layout, file: &mut impl Write) -> io::Result<bool> {
+        match layout.what {
+            ExportWhat::Outcomes => self.write_outcome(layout.format, file)?,
+            ExportWhat::DeadDevices => {
+                let is_dead =
+                    self.outcome.class() == Class::Rejected && self.outcome.reason().is_of_dead_key();
+                if !is_dead {
+                    return Ok(false);
+                }
+                self.write_dead(layout.format, file)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn write_outcome(&self, format: ExportFormat, file: &mut impl Write) -> io::Result<()> {
         let Self { user, group, outcome, .. } = self;
         let mut hash = [0; 2 * KEY_HASH_BYTES];
         let key_hash = self.key_hash(&mut hash);
         let (platform, class, resent) = (group.platform.name(), outcome.class().name(), outcome.is_resent());
-        let (app, market, locale, reason) =
-            (&group.app, &group.market, &group.locale, outcome.reason().text());
+        let reason = outcome.reason().text();
+        let Group { app, market, locale, .. } = group;
         match format {
             ExportFormat::Csv => {
-                write_field(user, file)?;
-                // The other fields have no character that would need a quote.
-                writeln!(file, ",{platform},{app},{market},{locale},{class},{reason},{resent},{key_hash}")
+                write_fields([user, platform, app, market, locale], file)?;
+                // These have no character that would need a quote.
+                writeln!(file, "{class},{reason},{resent},{key_hash}")
             }
             ExportFormat::Ndjson => {
                 let outcome = class;
                 let object =
                     Object { user, platform, app, market, locale, outcome, reason, resent, key_hash };
-                serde_json::to_writer(&mut *file, &object)?;
-                file.write_all(b"\n")
+                write_line(&object, file)
+            }
+        }
+    }
+
+    fn write_dead(&self, format: ExportFormat, file: &mut impl Write) -> io::Result<()> {
+        let Self { user, group, outcome, .. } = self;
+        let (platform, reason, key) = (group.platform.name(), outcome.reason().text(), self.device.text());
+        let Group { app, market, locale, .. } = group;
+        match format {
+            ExportFormat::Csv => {
+                write_fields([user, platform, app, market, locale, &key], file)?;
+                writeln!(file, "{reason}")
+            }
+            ExportFormat::Ndjson => {
+                let key = &*key;
+                write_line(&DeadObject { user, platform, app, market, locale, key, reason }, file)
             }
         }
     }
@@ -73,12 +136,28 @@ impl OutcomeRow<'_> {
     }
 }
 
-/// A field of CSV, quoted where it must be.
+fn write_line(object: &impl Serialize, file: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *file, object)?;
+    file.write_all(b"\n")
+}
+
+/// Fields of CSV, each with the comma behind it.
+fn write_fields<const N: usize>(texts: [&str; N], file: &mut impl Write) -> io::Result<()> {
+    for text in texts {
+        write_field(text, file)?;
+        file.write_all(b",")?;
+    }
+    Ok(())
+}
+
+/// A field of CSV, quoted where it must be. What a spreadsheet would take for a formula gets an apostrophe in front (OWASP,
+/// "CSV Injection"); NDJSON has every text as it is.
 fn write_field(text: &str, file: &mut impl Write) -> io::Result<()> {
-    if !text.contains([',', '"']) {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']);
+    if !is_formula && !text.contains([',', '"']) {
         return file.write_all(text.as_bytes());
     }
-    file.write_all(b"\"")?;
+    file.write_all(if is_formula { b"\"'" } else { b"\"" })?;
     file.write_all(text.replace('"', "\"\"").as_bytes())?;
     file.write_all(b"\"")
 }
@@ -97,9 +176,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_spreadsheet_would_run_is_a_text() {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "'=1", "=cmd|' /C calc'!A0,\"x\""] {
+            let mut line = Vec::new();
+            write_field(text, &mut line).unwrap();
+            let line = String::from_utf8(line).unwrap();
+            assert!(line.starts_with("\"'"), "{line}");
+            let field = crate::fields::Fields::new(&line).next().unwrap().unwrap();
+            assert_eq!(field.strip_prefix('\''), Some(text), "one apostrophe more, and nothing else");
+        }
+        let mut line = Vec::new();
+        write_fields(["a-b", "x=1"], &mut line).unwrap();
+        assert_eq!(line, b"a-b,x=1,");
+    }
+
+    #[test]
     fn no_reason_class_or_header_needs_a_quote() {
         assert!(Reason::ALL.iter().all(|reason| !reason.text().contains([',', '"'])));
         assert!(Class::ALL.iter().all(|class| !class.name().contains([',', '"'])));
-        assert_eq!(HEADER.split(',').count(), 9);
     }
 }

@@ -15,6 +15,17 @@ pub enum ExportFormat {
     Ndjson,
 }
 
+/// What an export holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportWhat {
+    /// Every device with its outcome; keys as hashes.
+    #[default]
+    Outcomes,
+    /// Devices whose key the provider called dead, with the key: for whoever owns the list that they came from.
+    DeadDevices,
+}
+
 /// Where an export stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
@@ -53,6 +64,9 @@ pub struct Export {
     pub id: ExportId,
     /// The launch, which was over when this was asked for.
     pub launch: LaunchId,
+    /// What of it.
+    #[serde(default)]
+    pub what: ExportWhat,
     /// How it is to be written.
     pub format: ExportFormat,
     /// Where it stands.

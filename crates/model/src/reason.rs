@@ -35,6 +35,20 @@ macro_rules! reasons {
                 match self { $(Reason::$name => $transient,)* }
             }
 
+            /// Whether it says that the key is dead for its app: such devices are not worth another message. (Apple tells since
+            /// when; a registration after that is another.)
+            pub const fn is_of_dead_key(self) -> bool {
+                matches!(
+                    self,
+                    Reason::BadDeviceToken
+                        | Reason::DeviceTokenNotForTopic
+                        | Reason::Unregistered
+                        | Reason::ExpiredToken
+                        | Reason::SenderIdMismatch
+                        | Reason::FcmUnregistered
+                )
+            }
+
             fn from_text(text: &str) -> Option<Reason> {
                 match text { $($text => Some(Reason::$name),)* _ => None }
             }

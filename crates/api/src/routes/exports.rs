@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use backend::{Expect, rows};
 use http::{HeaderMap, StatusCode, header};
-use model::export::{Export, ExportFormat, ExportState};
+use model::export::{Export, ExportFormat, ExportState, ExportWhat};
 use model::queued::{ToResolver, WriteOut};
 use model::{ExportId, LaunchId};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,11 @@ pub(crate) struct NewExport {
     /// `ndjson` or `csv`.
     #[schema(value_type = String)]
     format: ExportFormat,
+    /// `outcomes` (every device, when absent) or `dead_devices` (those that the provider called dead, with their keys, for
+    /// whoever owns the list that they came from).
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    what: ExportWhat,
 }
 
 /// Ask for the outcomes of a launch that is over.
@@ -51,11 +56,12 @@ async fn make(api: &Api, actor: &str, launch: LaunchId, new: &NewExport) -> Resu
     let export = Export {
         id: ExportId::random(&*api.runtime.randomness),
         launch,
+        what: new.what,
         format: new.format,
         state: ExportState::Asked,
         created_at: upload::now(api),
     };
-    let detail = serde_json::json!({ "launch": launch });
+    let detail = serde_json::json!({ "launch": launch, "what": new.what });
     let event = event(api, actor, "export.asked", export.id, detail);
     audited(api, vec![rows::export::put(&export, Expect::Absent)], event).await?;
     enqueue(api, &ToResolver::WriteOut(WriteOut { export: export.id })).await?;

@@ -1,7 +1,7 @@
 //! Exports of outcomes.
 
 use backend::rows::shard::{Claim, ShardName, ShardRow};
-use model::export::{Export, ExportFormat, ExportState};
+use model::export::{Export, ExportFormat, ExportState, ExportWhat};
 use model::{
     CampaignId, Class, Content, ExportId, Launch, LaunchId, Outcome, OutcomeRuns, Plan, Policy, Purpose,
     Reason, ShardSizes, Wave,
@@ -74,9 +74,13 @@ async fn record_attempt(bench: &Bench, plan: &Plan, name: ShardName, outcomes: O
 }
 
 async fn exported(bench: &Bench, format: ExportFormat) -> Export {
+    exported_of(bench, ExportWhat::Outcomes, format).await
+}
+
+async fn exported_of(bench: &Bench, what: ExportWhat, format: ExportFormat) -> Export {
     let id = ExportId(bench.desk.runtime.randomness.u128());
     let created_at = Timestamp::from_secs(1_500);
-    let export = Export { id, launch: LAUNCH, format, state: ExportState::Asked, created_at };
+    let export = Export { id, launch: LAUNCH, what, format, state: ExportState::Asked, created_at };
     bench.backend().store.write(vec![rows::export::put(&export, Expect::Absent)]).await.unwrap();
     export::run(&bench.desk, id, 1).await.unwrap();
     rows::export::get(&*bench.backend().store, id).await.unwrap().unwrap().body
@@ -157,4 +161,34 @@ async fn an_export_of_no_launch_fails() {
         panic!("it failed")
     };
     assert!(why.starts_with("there is no launch lnc_"), "{why}");
+}
+
+#[tokio::test]
+async fn devices_that_the_provider_called_dead_are_exported_with_their_keys() {
+    let bench = Bench::new();
+    let devices: Vec<Device> = (0..40).map(|number| device(&format!("u{number}"), number)).collect();
+    let (_, plan) = launched(&bench, &devices).await;
+    let dead = [Reason::Unregistered, Reason::FcmUnregistered];
+    for shard in plan.shards() {
+        let outcomes = (0..shard.count).map(|place| match place {
+            0 => Outcome::new(Class::Rejected, dead[shard.platform.index()]),
+            1 => Outcome::new(Class::Rejected, Reason::PayloadTooLarge),
+            _ => Outcome::ACCEPTED,
+        });
+        record(&bench, &plan, shard.number, OutcomeRuns::encode(outcomes)).await;
+    }
+    let export = exported_of(&bench, ExportWhat::DeadDevices, ExportFormat::Csv).await;
+    let ExportState::Done { devices: rows, .. } = &export.state else { panic!("{:?}", export.state) };
+    assert_eq!(*rows, plan.shards().len() as u64);
+    let lines = text(&bench, &export).await;
+    assert_eq!(lines.lines().next(), Some("user,platform,app,market,locale,key,reason"));
+    for line in lines.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let known = devices.iter().find(|device| device.user == fields[0]).unwrap();
+        assert_eq!((fields[1], fields[5]), (known.platform.name(), &*known.key));
+        assert_eq!(fields[6], dead[known.platform.index()].text());
+    }
+    let objects =
+        text(&bench, &exported_of(&bench, ExportWhat::DeadDevices, ExportFormat::Ndjson).await).await;
+    assert_eq!(objects.lines().count() as u64, *rows);
 }

@@ -8,7 +8,7 @@ use backend::rows::{audience, audit, export, import};
 use backend::store::Expect;
 use backend::{Outgoing, Queue};
 use model::audience::{AudienceState, BadRows, Defaults, Packing, Upload, UploadFormat, UploadRows};
-use model::export::{Export, ExportFormat, ExportState};
+use model::export::{Export, ExportFormat, ExportState, ExportWhat};
 use model::import::{Import, ImportState};
 use model::queued::{Resolve, TakeIn, ToResolver, WriteOut};
 use model::{
@@ -119,7 +119,17 @@ const UPLOAD: &str = "imports/1/1";
 fn unfinished(stage: &Stage) -> (Audience, Import, Export) {
     let (id, created_at) = (AudienceId(4), stage.now());
     let (name, rows, state) = ("a".into(), Some(UploadRows::Users), AudienceState::Uploaded);
-    let audience = Audience { id, name, rows, upload: None, state, report: None, created_at };
+    let audience = Audience {
+        id,
+        name,
+        rows,
+        sample: None,
+        control: None,
+        upload: None,
+        state,
+        report: None,
+        created_at,
+    };
     let upload = Upload {
         blob: UPLOAD.into(),
         bytes: 1,
@@ -132,7 +142,11 @@ fn unfinished(stage: &Stage) -> (Audience, Import, Export) {
     let state = ImportState::Importing { rows: 1 };
     let import = Import { id: ImportId(5), upload, state, report: None, created_at };
     let (id, state, format) = (ExportId(6), ExportState::Asked, ExportFormat::Csv);
-    (audience, import, Export { id, launch: LaunchId(1), format, state, created_at })
+    (
+        audience,
+        import,
+        Export { id, launch: LaunchId(1), what: ExportWhat::Outcomes, format, state, created_at },
+    )
 }
 
 #[tokio::test]

@@ -151,6 +151,7 @@ mod tests {
             assert_eq!(verdict.outcome, Outcome::new(Class::Rejected, text.parse().unwrap()), "{text}");
             assert_eq!(verdict.effect, effect, "{text}");
             assert_eq!(verdict.key == KeyState::Dead(None), is_dead, "{text}");
+            assert_eq!(verdict.outcome.reason().is_of_dead_key(), is_dead, "{text}");
             assert_eq!(verdict.outcome.is_transient(), is_transient, "{text}");
         }
     }
@@ -170,6 +171,7 @@ mod tests {
             let verdict = judge(410, body.as_bytes());
             assert_eq!(verdict.key, KeyState::Dead(Some(Timestamp::from_millis(1_454_948_015_990))));
             assert_eq!(verdict.outcome.reason().text(), text);
+            assert!(verdict.outcome.reason().is_of_dead_key());
             assert_eq!(judge(410, format!(r#"{{"reason":"{text}"}}"#).as_bytes()).key, KeyState::Alive);
         }
     }

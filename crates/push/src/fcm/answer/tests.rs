@@ -38,6 +38,7 @@ fn every_row_of_googles_table_has_its_verdict() {
         assert_eq!(verdict.outcome, Outcome::new(Class::Rejected, code.parse().unwrap()), "{code}");
         assert_eq!(verdict.effect, effect, "{code}");
         assert_eq!(verdict.key == KeyState::Dead(None), is_dead, "{code}");
+        assert_eq!(verdict.outcome.reason().is_of_dead_key(), is_dead, "{code}");
         assert_eq!(verdict.outcome.is_transient(), is_transient, "{code}");
     }
     let fcm = Reason::ALL.iter().filter(|reason| (256..511).contains(&reason.code()));

@@ -24,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) backend: Backend,
     pub(crate) api: Api,
     pub(crate) resolver: Resolver,
+    pub(crate) retention: Retention,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) worker: Worker,
     pub(crate) apns: Apns,
@@ -75,6 +76,13 @@ pub(crate) struct Api {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Resolver {
     pub(crate) build_bytes_max: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Retention {
+    pub(crate) uploads_days: u32,
+    pub(crate) exports_days: u32,
+    pub(crate) snapshots_days: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -201,6 +209,8 @@ impl Config {
         must(self.api.line_bytes_max >= 1_024, "api.line_bytes_max: must be at least 1024");
         must(self.api.idle_s_max > 0, "api.idle_s_max: must be at least 1");
         must(!self.backend.folder.as_os_str().is_empty(), "backend.folder: must not be empty");
+        let days = [self.retention.uploads_days, self.retention.exports_days, self.retention.snapshots_days];
+        must(days.iter().all(|days| (1..=3_650).contains(days)), "retention: each must be 1 to 3650 days");
         must(self.resolver.build_bytes_max >= 1 << 24, "resolver.build_bytes_max: must be at least 16 MiB");
         let shards = [self.dispatcher.shard_devices_apns, self.dispatcher.shard_devices_fcm];
         must(

@@ -24,6 +24,16 @@ pub struct Config {
     /// How often is looked for snapshots that are behind the late list: each change of it costs a second of one core's time
     /// for ten million users.
     pub suppress_every: Duration,
+    /// How often is looked for what nobody names any more.
+    pub collect_every: Duration,
+    /// How long it stays after that was seen first: time for whoever stores before naming, and for people who notice.
+    pub garbage_kept: Duration,
+    /// How long an audience's upload, and the list of its bad rows, stay after it was frozen or failed: they hold user ids.
+    pub uploads_kept: Duration,
+    /// How long an export stays.
+    pub exports_kept: Duration,
+    /// How long a launch keeps its snapshot: without it no outcome can be told by device.
+    pub snapshots_kept: Duration,
     /// Pause before failed work is tried again.
     pub retry_after: Duration,
     /// Times that work is begun before it is given up: more means that it breaks whoever takes it.
@@ -33,6 +43,8 @@ pub struct Config {
     /// Work folders of resolvers that were killed are removed once they are this old; longer than any work takes.
     pub leftover_age: Duration,
 }
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 impl Default for Config {
     fn default() -> Self {
@@ -46,6 +58,11 @@ impl Default for Config {
             progress_every: Duration::from_secs(1),
             receive_wait: Duration::from_secs(1),
             suppress_every: Duration::from_secs(3),
+            collect_every: Duration::from_secs(3_600),
+            garbage_kept: DAY,
+            uploads_kept: DAY * 7,
+            exports_kept: DAY * 30,
+            snapshots_kept: DAY * 90,
             retry_after: Duration::from_secs(5),
             attempts_max: 5,
             sweep_every: Duration::from_secs(30),

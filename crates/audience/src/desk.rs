@@ -51,10 +51,11 @@ impl Desk {
         }
     }
 
-    /// The same together with an audit entry.
+    /// The same together with an audit entry, as long as `checks` hold.
     pub(crate) async fn put_audited(
         &self,
         write: Write,
+        checks: Vec<Write>,
         action: &str,
         detail: serde_json::Value,
     ) -> Result<()> {
@@ -62,13 +63,17 @@ impl Desk {
         let event = Event { at: self.now(), actor: RESOLVER.into(), action: action.into(), subject, detail };
         let mut calls = 0;
         loop {
-            let error = match self.try_put_audited(&write, &event).await {
+            let error = match self.try_put_audited(&write, &checks, &event).await {
                 Ok(Transacted::Done) => return Ok(()),
                 Ok(Transacted::Conflict(places)) if places.contains(&0) => {
                     let rows = self.backend.store.get(std::slice::from_ref(&write.key)).await?;
                     let row = rows.into_iter().next().flatten();
                     let ours = ours(&write, row.as_ref()).filter(|_| calls > 0);
                     return ours.map(drop).ok_or(Error::Overtaken);
+                }
+                // What is checked has changed: the whole work is done again.
+                Ok(Transacted::Conflict(places)) if places.iter().any(|place| *place <= checks.len()) => {
+                    return Err(Error::Overtaken);
                 }
                 // Another audit entry came first.
                 Ok(Transacted::Conflict(_)) => continue,
@@ -78,9 +83,10 @@ impl Desk {
         }
     }
 
-    async fn try_put_audited(&self, write: &Write, event: &Event) -> Result<Transacted> {
+    async fn try_put_audited(&self, write: &Write, checks: &[Write], event: &Event) -> Result<Transacted> {
         let store = &*self.backend.store;
         let mut writes = vec![write.clone()];
+        writes.extend_from_slice(checks);
         writes.extend(audit::append(store, event.clone()).await?);
         Ok(store.transact(writes).await?)
     }

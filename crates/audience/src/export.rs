@@ -100,7 +100,7 @@ impl Work<'_> {
     async fn end(&mut self, state: ExportState, action: &str) -> Result<()> {
         self.row.body.state = state;
         let write = export::put(&self.row.body, Expect::Version(self.row.version));
-        self.desk.put_audited(write, action, json!({ "launch": self.row.body.launch })).await
+        self.desk.put_audited(write, Vec::new(), action, json!({ "launch": self.row.body.launch })).await
     }
 }
 

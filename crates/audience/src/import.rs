@@ -162,7 +162,7 @@ impl Work<'_> {
         let report = &self.report;
         let detail = json!({ "rows": report.read.rows, "bad_rows": report.read.bad_rows, "added": report.added, "changed": report.changed });
         let write = import::put(&self.row.body, Expect::Version(self.row.version));
-        self.desk.put_audited(write, action, detail).await?;
+        self.desk.put_audited(write, Vec::new(), action, detail).await?;
         delete_file(self.desk, &self.row.body.upload.blob).await;
         Ok(())
     }

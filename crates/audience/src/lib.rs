@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod fields;
 mod freeze;
+mod garbage;
 mod import;
 mod json;
 mod lines;

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use backend::Expect;
+use backend::rows::garbage::{self, Mark};
 use backend::rows::{Versioned, audience};
+use backend::{Expect, Write};
 use model::audience::{Upload, UploadRows};
 use model::selection::Sample;
-use model::{Audience, AudienceId, AudienceReport, AudienceState, Manifest};
+use model::{Audience, AudienceId, AudienceReport, AudienceState, Digest, Manifest};
 use serde_json::json;
 
 use crate::desk::{Desk, Pulse, WorkFolder};
@@ -66,6 +67,7 @@ impl Work<'_> {
             return Err(Failure::Refused(self.why_empty()));
         }
         let desk = self.desk;
+        self.during(take_back(desk, manifest.digest)).await??;
         self.during(store(desk, &manifest, &folder)).await??;
         Ok(manifest)
     }
@@ -209,20 +211,42 @@ impl Work<'_> {
     async fn end_frozen(&mut self, manifest: &Manifest) -> Result<()> {
         let (snapshot, devices) = (manifest.digest, manifest.devices);
         let state = AudienceState::Frozen { snapshot, at: self.desk.now() };
-        self.end(state, "audience.frozen", json!({ "snapshot": snapshot, "devices": devices })).await
+        let detail = json!({ "snapshot": snapshot, "devices": devices });
+        let unmarked = vec![garbage::check_unmarked(&garbage::snapshot_name(snapshot))];
+        self.end(state, "audience.frozen", detail, unmarked).await
     }
 
     async fn fail(&mut self, why: String) -> Result<()> {
         let detail = json!({ "why": why });
-        self.end(AudienceState::Failed { why }, "audience.failed", detail).await
+        self.end(AudienceState::Failed { why }, "audience.failed", detail, Vec::new()).await
     }
 
-    async fn end(&mut self, state: AudienceState, action: &str, detail: serde_json::Value) -> Result<()> {
+    async fn end(
+        &mut self,
+        state: AudienceState,
+        action: &str,
+        detail: serde_json::Value,
+        checks: Vec<Write>,
+    ) -> Result<()> {
         self.row.body.state = state;
         self.row.body.report = Some(self.report.clone());
         let write = audience::put(&self.row.body, Expect::Version(self.row.version));
-        self.desk.put_audited(write, action, detail).await
+        self.desk.put_audited(write, checks, action, detail).await
     }
+}
+
+/// Takes away the mark of a snapshot that nobody named any more; one that is being deleted is waited for.
+async fn take_back(desk: &Desk, snapshot: Digest) -> Result<()> {
+    let (store, name) = (&*desk.backend.store, garbage::snapshot_name(snapshot));
+    while let Some(row) = garbage::mark(store, &name).await? {
+        if row.body == Mark::Deleting {
+            desk.runtime.clock.sleep(desk.config.retry_after).await;
+        } else {
+            // If somebody else was first, the next look shows it.
+            store.write(vec![garbage::delete_mark(&name, Expect::Version(row.version))]).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The manifest comes last: where there is one, the rest is there too.

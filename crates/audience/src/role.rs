@@ -13,12 +13,16 @@ use crate::config::Config;
 use crate::desk::Desk;
 use crate::error::{Error, Result};
 use crate::outbox::Outbox;
-use crate::{export, import, resolve, suppress};
+use crate::{export, garbage, import, resolve, suppress};
 
 /// Runs the role until `shutdown`. Work that is not finished by then is given back and begun anew by another.
 pub async fn run(backend: Backend, runtime: Runtime, config: Config, shutdown: CancellationToken) {
     let desk = Arc::new(Desk { backend, runtime, config });
-    futures::join!(Box::pin(take_all(&desk, &shutdown)), Box::pin(suppress::keep(&desk, &shutdown)));
+    futures::join!(
+        Box::pin(take_all(&desk, &shutdown)),
+        Box::pin(suppress::keep(&desk, &shutdown)),
+        Box::pin(garbage::keep(&desk, &shutdown))
+    );
 }
 
 async fn take_all(desk: &Arc<Desk>, shutdown: &CancellationToken) {

@@ -3,6 +3,7 @@
 mod choosing;
 mod exports;
 mod faults;
+mod garbage;
 mod imports;
 mod resolving;
 mod role;

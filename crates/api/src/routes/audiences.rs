@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
-use backend::{Expect, rows};
+use backend::{Expect, Write, rows};
 use http::{HeaderMap, StatusCode};
 use model::audience::UploadRows;
 use model::campaign::Fault;
@@ -128,6 +128,36 @@ pub(crate) async fn get(State(api): State<Api>, Place(id): Place<AudienceId>) ->
 async fn read(api: &Api, id: AudienceId) -> Result<rows::Versioned<Audience>> {
     let row = rows::audience::get(&*api.backend.store, id).await?;
     row.ok_or_else(|| Problem::not_found(format!("audience {id}")))
+}
+
+/// Delete an audience that no campaign names. Its snapshot goes a day after nobody names it any more.
+#[utoipa::path(delete, path = "/v1/audiences/{id}", tag = "audiences", params(("id" = String, Path)),
+    responses((status = 204), (status = 409, body = Problem)))]
+pub(crate) async fn delete(
+    State(api): State<Api>,
+    Actor(actor): Actor,
+    Place(id): Place<AudienceId>,
+) -> Result<StatusCode> {
+    let row = read(&api, id).await?;
+    if matches!(row.body.state, AudienceState::Uploaded | AudienceState::Resolving { .. }) {
+        return Err(being_resolved());
+    }
+    let campaigns = rows::campaign::all(&*api.backend.store).await?;
+    if let Some(campaign) = campaigns.iter().find(|campaign| campaign.audience == Some(id)) {
+        let detail =
+            format!("campaign {} ({}) names it: give it another audience first", campaign.id, campaign.name);
+        return Err(Problem::conflict("/problems/in-use", "A campaign needs this audience", detail));
+    }
+    let write = Write::delete(rows::audience::key(id), Expect::Version(row.version));
+    let detail = serde_json::json!({ "snapshot": row.body.snapshot() });
+    let event = event(&api, &actor, "audience.deleted", id, detail);
+    if !audited(&api, vec![write], event).await?.is_empty() {
+        return Err(being_resolved());
+    }
+    if let Some(upload) = row.body.upload {
+        api.backend.blobs.delete(&upload.blob).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Upload the list: CSV with the header `user`, or with the columns of an import for devices outright; or NDJSON.

@@ -43,7 +43,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(directory::count))
         .routes(routes!(directory::delete_user))
         .routes(routes!(audiences::create, audiences::list))
-        .routes(routes!(audiences::get))
+        .routes(routes!(audiences::get, audiences::delete))
         .routes(routes!(audiences::upload))
         .routes(routes!(suppression::count, suppression::add))
         .routes(routes!(suppression::get, suppression::remove))

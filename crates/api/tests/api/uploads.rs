@@ -140,3 +140,24 @@ async fn what_is_wrong_with_a_sample_is_told_by_its_place() {
     let share = json!({ "name": "s", "control": { "share": 5 } });
     assert_eq!(service.json("POST", "/v1/audiences", &share).await.status, 400);
 }
+
+#[tokio::test]
+async fn an_audience_that_no_campaign_names_can_be_deleted_with_its_upload() {
+    let service = Service::start();
+    let path = audience(&service).await;
+    service.call(put(&path, "text/csv"), "user\nu1\n").await;
+    let delete = || service.call(Request::delete(&path), Body::empty());
+    assert_eq!(delete().await.problem(), (409, "/problems/being-resolved".into()));
+
+    let named = service.frozen_audience(1, 1).await;
+    service.campaign(Some(named)).await;
+    let refused = service.call(Request::delete(format!("/v1/audiences/{named}")), Body::empty()).await;
+    assert_eq!(refused.problem(), (409, "/problems/in-use".into()));
+    assert!(refused.text.contains("give it another audience first"), "{}", refused.text);
+
+    let frozen = service.frozen_audience(1, 1).await;
+    let path = format!("/v1/audiences/{frozen}");
+    assert_eq!(service.call(Request::delete(&path), Body::empty()).await.status, 204);
+    assert_eq!(service.get(&path).await.status, 404);
+    assert_eq!(service.all_audited().await.last().map(String::as_str), Some("audience.deleted"));
+}

@@ -44,10 +44,17 @@ pub(super) fn api(config: &Config) -> api::Config {
     }
 }
 
+fn days(number: u32) -> Duration {
+    Duration::from_secs(u64::from(number) * 24 * 3_600)
+}
+
 pub(super) fn resolver(config: &Config) -> audience::Config {
     audience::Config {
         build_bytes_max: usize::try_from(config.resolver.build_bytes_max).unwrap_or(usize::MAX),
         line_bytes_max: usize::try_from(config.api.line_bytes_max).unwrap_or(usize::MAX),
+        uploads_kept: days(config.retention.uploads_days),
+        exports_kept: days(config.retention.exports_days),
+        snapshots_kept: days(config.retention.snapshots_days),
         ..audience::Config::default()
     }
 }

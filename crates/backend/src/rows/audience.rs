@@ -2,10 +2,10 @@
 
 use model::{Audience, AudienceId, Digest, Manifest};
 
-use super::{Versioned, encode, read, versioned};
+use super::{Versioned, decode, encode, read, versioned};
 use crate::blobs::Blobs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Expect, Key, Store, Write};
+use crate::store::{Expect, Key, Store, Write, query_all};
 
 const AUDIENCES: &str = "audiences";
 
@@ -22,6 +22,11 @@ pub fn put(audience: &Audience, expect: Expect) -> Write {
 /// An audience, if it is there.
 pub async fn get(store: &dyn Store, id: AudienceId) -> Result<Option<Versioned<Audience>>> {
     read(store, key(id)).await
+}
+
+/// Every audience.
+pub async fn all(store: &dyn Store) -> Result<Vec<Audience>> {
+    query_all(store, AUDIENCES).await?.iter().map(decode).collect()
 }
 
 /// At most `limit` audiences behind `after` (an id's text; empty: from the first), and whether there are more.

@@ -3,9 +3,9 @@
 use model::{Campaign, CampaignId, LaunchId};
 use serde::{Deserialize, Serialize};
 
-use super::{Versioned, encode, read, versioned};
+use super::{Versioned, decode, encode, read, versioned};
 use crate::error::Result;
-use crate::store::{Expect, Key, Store, Write};
+use crate::store::{Expect, Key, Store, Write, query_all};
 
 const CAMPAIGNS: &str = "campaigns";
 
@@ -22,6 +22,11 @@ pub fn put(campaign: &Campaign, expect: Expect) -> Write {
 /// A campaign, if it is there.
 pub async fn get(store: &dyn Store, id: CampaignId) -> Result<Option<Versioned<Campaign>>> {
     read(store, key(id)).await
+}
+
+/// Every campaign.
+pub async fn all(store: &dyn Store) -> Result<Vec<Campaign>> {
+    query_all(store, CAMPAIGNS).await?.iter().map(decode).collect()
 }
 
 /// At most `limit` campaigns behind `after` (an id's text; empty: from the first), and whether there are more.

@@ -3,9 +3,9 @@
 use model::ExportId;
 use model::export::Export;
 
-use super::{Versioned, encode, read, versioned};
+use super::{Versioned, decode, encode, read, versioned};
 use crate::error::Result;
-use crate::store::{Expect, Key, Store, Write};
+use crate::store::{Expect, Key, Store, Write, query_all};
 
 const EXPORTS: &str = "exports";
 
@@ -22,6 +22,11 @@ pub fn put(export: &Export, expect: Expect) -> Write {
 /// An export, if it is there.
 pub async fn get(store: &dyn Store, id: ExportId) -> Result<Option<Versioned<Export>>> {
     read(store, key(id)).await
+}
+
+/// Every export.
+pub async fn all(store: &dyn Store) -> Result<Vec<Export>> {
+    query_all(store, EXPORTS).await?.iter().map(decode).collect()
 }
 
 /// At most `limit` exports behind `after` (an id's text; empty: from the first), and whether there are more.

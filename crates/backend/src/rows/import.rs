@@ -3,9 +3,9 @@
 use model::ImportId;
 use model::import::Import;
 
-use super::{Versioned, encode, read, versioned};
+use super::{Versioned, decode, encode, read, versioned};
 use crate::error::Result;
-use crate::store::{Expect, Key, Store, Write};
+use crate::store::{Expect, Key, Store, Write, query_all};
 
 const IMPORTS: &str = "imports";
 
@@ -22,6 +22,11 @@ pub fn put(import: &Import, expect: Expect) -> Write {
 /// An import, if it is there.
 pub async fn get(store: &dyn Store, id: ImportId) -> Result<Option<Versioned<Import>>> {
     read(store, key(id)).await
+}
+
+/// Every import.
+pub async fn all(store: &dyn Store) -> Result<Vec<Import>> {
+    query_all(store, IMPORTS).await?.iter().map(decode).collect()
 }
 
 /// At most `limit` imports behind `after` (an id's text; empty: from the first), and whether there are more.

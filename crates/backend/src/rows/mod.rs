@@ -5,6 +5,7 @@ pub mod audit;
 pub mod campaign;
 pub mod export;
 pub mod fleet;
+pub mod garbage;
 pub mod import;
 pub mod launch;
 pub mod outcome;

@@ -45,6 +45,11 @@ pub async fn list(store: &dyn Store) -> Result<Versioned<List>> {
 }
 
 impl List {
+    /// The blob that the row names; others are left behind by changes that were overtaken.
+    pub fn blob(&self) -> Option<&str> {
+        self.base.as_ref().map(|base| &*base.blob)
+    }
+
     /// Everybody on it.
     pub async fn read(&self, blobs: &dyn Blobs) -> Result<Suppressed> {
         let mut all = match &self.base {

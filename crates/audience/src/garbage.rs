@@ -1,0 +1,223 @@
+//! Snapshots, uploads and exports that nobody names any more go, and so does what was kept long enough. A crash in the middle
+//! leaves something for the next time, never a name without what it stands for.
+
+use std::collections::BTreeSet;
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use backend::rows::garbage::{self, Mark};
+use backend::rows::{audience, campaign, export, fleet, import, launch, suppression};
+use backend::store::Written;
+use backend::{Expect, Write};
+use model::export::ExportState;
+use model::{AudienceState, Digest, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::desk::Desk;
+use crate::error::Result;
+
+/// What one collection did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Collected {
+    pub(crate) marked: usize,
+    pub(crate) snapshots: usize,
+    pub(crate) blobs: usize,
+}
+
+/// Collects again and again until `shutdown`.
+pub(crate) async fn keep(desk: &Desk, shutdown: &CancellationToken) {
+    loop {
+        let done = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            done = Box::pin(collect(desk)) => done,
+        };
+        match done {
+            Ok(Collected { marked, snapshots, blobs }) if snapshots + blobs > 0 => {
+                tracing::info!(marked, snapshots, blobs, "what nobody needs any more is deleted");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn StdError, "garbage stays until the next time")
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = desk.runtime.clock.sleep(desk.config.collect_every) => {}
+        }
+    }
+}
+
+/// Everything that is named somewhere.
+#[derive(Default)]
+struct Named {
+    snapshots: BTreeSet<Digest>,
+    blobs: BTreeSet<String>,
+}
+
+/// Marks what nobody names, and deletes what was marked long ago and is still not named.
+pub(crate) async fn collect(desk: &Desk) -> Result<Collected> {
+    let mut collected = Collected::default();
+    let named = named(desk).await?;
+    for snapshot in stored_snapshots(desk).await? {
+        collect_snapshot(desk, snapshot, &named, &mut collected).await?;
+    }
+    for prefix in ["uploads/", "imports/", "exports/", "suppression/", "suppressed/"] {
+        for blob in desk.backend.blobs.list(prefix).await? {
+            if !named.blobs.contains(&blob) {
+                collect_blob(desk, &blob, &mut collected).await?;
+            }
+        }
+    }
+    Ok(collected)
+}
+
+async fn stored_snapshots(desk: &Desk) -> Result<BTreeSet<Digest>> {
+    let blobs = desk.backend.blobs.list("snapshots/").await?;
+    let digest = |name: &String| name.strip_prefix("snapshots/")?.split('.').next()?.parse().ok();
+    Ok(blobs.iter().filter_map(digest).collect())
+}
+
+async fn named(desk: &Desk) -> Result<Named> {
+    let store = &*desk.backend.store;
+    let (now, config) = (desk.now(), &desk.config);
+    let is_kept = |since: Timestamp, kept: Duration| now.since(since) < kept;
+    let mut named = Named::default();
+    for row in audience::all(store).await? {
+        named.snapshots.extend(row.snapshot());
+        let over_at = match &row.state {
+            AudienceState::Frozen { at, .. } => Some(*at),
+            AudienceState::Failed { .. } => Some(row.created_at),
+            _ => None,
+        };
+        if over_at.is_none_or(|at| is_kept(at, config.uploads_kept)) {
+            named.blobs.extend(row.upload.map(|upload| upload.blob));
+            named.blobs.extend(row.report.and_then(|report| report.read.bad_rows_blob));
+        }
+    }
+    for row in import::all(store).await? {
+        if !row.state.is_over() {
+            named.blobs.insert(row.upload.blob);
+        } else if is_kept(row.created_at, config.uploads_kept) {
+            named.blobs.extend(row.report.and_then(|report| report.read.bad_rows_blob));
+        }
+    }
+    for row in export::all(store).await? {
+        if let ExportState::Done { blob, at, .. } = row.state
+            && is_kept(at, config.exports_kept)
+        {
+            named.blobs.insert(blob);
+        }
+    }
+    let mut launches: BTreeSet<_> = launch::open(store).await?.into_iter().collect();
+    let open = launches.clone();
+    for campaign in campaign::all(store).await? {
+        launches
+            .extend(campaign::wave_launches(store, campaign.id).await?.into_iter().map(|(_, launch)| launch));
+    }
+    for id in launches {
+        let launch = launch::get(store, id).await?;
+        let kept =
+            launch.filter(|launch| open.contains(&id) || is_kept(launch.pressed_at, config.snapshots_kept));
+        named.snapshots.extend(kept.map(|launch| launch.snapshot));
+    }
+    named.snapshots.extend(fleet::wanted(store).await?.into_iter().map(|wanted| wanted.snapshot));
+    name_suppression(desk, &mut named).await?;
+    Ok(named)
+}
+
+async fn name_suppression(desk: &Desk, named: &mut Named) -> Result<()> {
+    let store = &*desk.backend.store;
+    named.blobs.extend(suppression::list(store).await?.body.blob().map(str::to_owned));
+    let snapshots: Vec<Digest> = stored_snapshots(desk).await?.into_iter().collect();
+    for part in snapshots.chunks(100) {
+        for row in suppression::applied(store, part).await?.into_iter().flatten() {
+            named.blobs.extend(row.body.bits.map(|bits| bits.blob));
+        }
+    }
+    Ok(())
+}
+
+async fn collect_snapshot(
+    desk: &Desk,
+    snapshot: Digest,
+    before: &Named,
+    collected: &mut Collected,
+) -> Result<()> {
+    let store = &*desk.backend.store;
+    let name = garbage::snapshot_name(snapshot);
+    let mark = garbage::mark(store, &name).await?;
+    let is_named = before.snapshots.contains(&snapshot);
+    let version = match mark {
+        None if is_named => return Ok(()),
+        None => {
+            let at = desk.now();
+            try_write(desk, garbage::put_mark(&name, Mark::Marked { at }, Expect::Absent)).await?;
+            collected.marked += 1;
+            return Ok(());
+        }
+        Some(row) if is_named && row.body != Mark::Deleting => {
+            try_write(desk, garbage::delete_mark(&name, Expect::Version(row.version))).await?;
+            return Ok(());
+        }
+        Some(row) => match row.body {
+            Mark::Marked { at } if desk.now().since(at) < desk.config.garbage_kept => return Ok(()),
+            Mark::Marked { .. } => {
+                let write = garbage::put_mark(&name, Mark::Deleting, Expect::Version(row.version));
+                let Some(version) = try_write(desk, write).await? else { return Ok(()) };
+                version
+            }
+            Mark::Deleting => row.version,
+        },
+    };
+    // From here on nobody can name it; somebody may have, a moment before.
+    if Box::pin(named(desk)).await?.snapshots.contains(&snapshot) {
+        try_write(desk, garbage::delete_mark(&name, Expect::Version(version))).await?;
+        return Ok(());
+    }
+    let applied = suppression::applied(store, &[snapshot]).await?.into_iter().flatten().next();
+    let blobs = &desk.backend.blobs;
+    // The manifest first: without it nobody takes the rest for whole.
+    let parts = [
+        audience::manifest_blob(snapshot),
+        audience::snapshot_blob(snapshot),
+        audience::users_blob(snapshot),
+    ];
+    for blob in parts.iter().chain(applied.iter().filter_map(|row| Some(&row.body.bits.as_ref()?.blob))) {
+        blobs.delete(blob).await?;
+    }
+    store.write(vec![suppression::delete_applied(snapshot)]).await?;
+    try_write(desk, garbage::delete_mark(&name, Expect::Version(version))).await?;
+    tracing::info!(%snapshot, "snapshot is deleted: nobody names it any more");
+    collected.snapshots += 1;
+    Ok(())
+}
+
+/// A blob whose name is random: once nobody names it, nobody ever will. The mark gives time to whoever stores it first and
+/// names it afterwards.
+async fn collect_blob(desk: &Desk, blob: &str, collected: &mut Collected) -> Result<()> {
+    let mark = garbage::mark(&*desk.backend.store, blob).await?;
+    match mark.map(|row| (row.version, row.body)) {
+        None => {
+            let at = desk.now();
+            try_write(desk, garbage::put_mark(blob, Mark::Marked { at }, Expect::Absent)).await?;
+            collected.marked += 1;
+        }
+        Some((_, Mark::Marked { at })) if desk.now().since(at) < desk.config.garbage_kept => {}
+        Some((version, _)) => {
+            desk.backend.blobs.delete(blob).await?;
+            try_write(desk, garbage::delete_mark(blob, Expect::Version(version))).await?;
+            collected.blobs += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The new version; `None` when somebody else was there first.
+async fn try_write(desk: &Desk, write: Write) -> Result<Option<u64>> {
+    let written = desk.backend.store.write(vec![write]).await?;
+    Ok(match written.into_iter().next() {
+        Some(Written::Done(version)) => Some(version),
+        _ => None,
+    })
+}

@@ -11,6 +11,8 @@ use crate::error::Result;
 
 /// The reason of those whom the directory does not know.
 pub(crate) const UNKNOWN: &str = "unknown";
+/// The reason of those who have no device any more.
+pub(crate) const NO_DEVICE: &str = "no_device";
 /// The reason of the control group.
 pub(crate) const HELD_BACK: &str = "held_back";
 /// The reason of those whom a sample did not choose.

@@ -6,7 +6,7 @@ use device_map::{DeviceFields, Limits, SnapshotBuilder};
 use model::{Device, Manifest};
 
 use crate::desk::Desk;
-use crate::door::{Door, LeftOut, UNKNOWN};
+use crate::door::{Door, LeftOut, NO_DEVICE, UNKNOWN};
 use crate::error::{Error, Failure, Result};
 use crate::resolve::Work;
 use crate::sorter::Sorted;
@@ -57,6 +57,8 @@ struct Packing {
 struct Found {
     users: Vec<String>,
     devices: Vec<Vec<Device>>,
+    /// Of those without devices, in their order, whether they are known.
+    is_known: Vec<bool>,
 }
 
 /// Looks up `users` and freezes their devices.
@@ -76,7 +78,11 @@ pub(crate) async fn freeze_users(
         let packed = step(move || packing.pack_and_read(found, most));
         let both = futures::future::join(look_up_all(work.desk, &users), packed);
         let (looked_up, packed) = work.during(both).await?;
-        found = Found { users, devices: looked_up? };
+        let devices = looked_up?;
+        let without = users.iter().zip(&devices).filter(|(_, devices)| devices.is_empty());
+        let without: Vec<String> = without.map(|(user, _)| user.clone()).collect();
+        let is_known = if without.is_empty() { Vec::new() } else { knows(work.desk, &without).await? };
+        found = Found { users, devices, is_known };
         (packing, users) = packed?;
     }
     let finish = step(move || {
@@ -94,9 +100,11 @@ impl Packing {
         found: Found,
         most: usize,
     ) -> std::result::Result<(Self, Vec<String>), Failure> {
+        let mut is_known = found.is_known.into_iter();
         for (user, devices) in found.users.iter().zip(&found.devices) {
             if devices.is_empty() {
-                self.left_out.add(UNKNOWN, 1);
+                let reason = if is_known.next() == Some(true) { NO_DEVICE } else { UNKNOWN };
+                self.left_out.add(reason, 1);
             } else if let Some(reason) = self.door.turns_away(user) {
                 self.left_out.add(reason, 1);
             } else {
@@ -114,6 +122,16 @@ async fn look_up_all(desk: &Desk, users: &[String]) -> Result<Vec<Vec<Device>>> 
     let parts = users.chunks(part.max(1)).map(|users| look_up(desk, users));
     let found = futures::future::try_join_all(parts).await?;
     Ok(found.into_iter().flatten().collect())
+}
+
+async fn knows(desk: &Desk, users: &[String]) -> Result<Vec<bool>> {
+    let mut calls = 0;
+    loop {
+        match desk.backend.directory.knows(users).await {
+            Ok(known) => return Ok(known),
+            Err(error) => desk.pause_or_give_up(error.into(), &mut calls).await?,
+        }
+    }
 }
 
 async fn look_up(desk: &Desk, users: &[String]) -> Result<Vec<Vec<Device>>> {

@@ -84,6 +84,11 @@ impl Directory for Users {
         self.run("directory.devices", move |shared| look_up::devices(shared, &users)).await
     }
 
+    async fn knows(&self, users: &[String]) -> Result<Vec<bool>> {
+        let users = users.to_vec();
+        self.run("directory.knows", move |shared| look_up::knows(shared, &users)).await
+    }
+
     async fn delete_users(&self, users: &[String]) -> Result<u64> {
         let users = users.to_vec();
         self.run("directory.delete_users", move |shared| remove::delete_users(shared, &users)).await

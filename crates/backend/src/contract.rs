@@ -278,6 +278,7 @@ macro_rules! contract_cases {
                 a_device_is_named_by_user_platform_app_and_key
                 deleted_users_are_forgotten
                 dead_devices_are_pruned
+                users_are_known_until_they_are_deleted
                 a_device_registered_after_its_death_survives
                 the_directory_agrees_with_a_map
                 racing_imports_lose_nothing

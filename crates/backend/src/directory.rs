@@ -46,6 +46,10 @@ pub trait Directory: Send + Sync {
     /// The devices of each user, in the order of `users`; none for a user who is not known.
     async fn devices(&self, users: &[String]) -> Result<Vec<Vec<Device>>>;
 
+    /// Whether each user is known, in the order of `users`: whoever has devices, or had some that were pruned. A user who was
+    /// deleted is not.
+    async fn knows(&self, users: &[String]) -> Result<Vec<bool>>;
+
     /// Forgets users and their devices; returns how many devices that were.
     async fn delete_users(&self, users: &[String]) -> Result<u64>;
 

@@ -88,6 +88,8 @@ operations! {
     Import = "directory.import",
     /// `Directory::devices`.
     Devices = "directory.devices",
+    /// `Directory::knows`.
+    Knows = "directory.knows",
     /// `Directory::delete_users`.
     DeleteUsers = "directory.delete_users",
     /// `Directory::prune`.

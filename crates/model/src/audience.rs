@@ -302,7 +302,7 @@ pub struct AudienceReport {
     pub duplicate_users: u64,
     /// Users the directory does not know.
     pub unknown_users: u64,
-    /// Users who are not in the snapshot, by reason: `unknown`, `opted_out`, `blocked`, `erased`, `held_back`, `not_chosen`. Of
+    /// Users who are not in the snapshot, by reason: `unknown`, `no_device`, `opted_out`, `blocked`, `erased`, `held_back`, `not_chosen`. Of
     /// an audience of devices the devices, by reason of their user.
     #[serde(default)]
     pub not_in: BTreeMap<String, u64>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use backend::directory::DeadDevice;
 use backend::rows::suppression;
 use device_map::{Snapshot, Users};
 use model::audience::PPM;
@@ -85,19 +86,28 @@ async fn people_on_the_late_list_are_left_out_when_an_audience_is_frozen_each_wi
     let devices = people(&bench).await;
     suppress(&bench, &[("u001", Cause::OptedOut), ("u002", Cause::Blocked), ("u003", Cause::Erased)]).await;
     suppress(&bench, &[("u004", Cause::OptedOut), ("stranger", Cause::OptedOut)]).await;
+    // Their last device was found dead.
+    let dead = devices[20..22].iter().map(|device| DeadDevice {
+        user: device.user.clone(),
+        platform: device.platform,
+        app: device.app.clone(),
+        key: device.key.clone(),
+        dead_since: Timestamp::from_secs(9),
+    });
+    assert_eq!(bench.backend().directory.prune(dead.collect()).await.unwrap(), 2);
     let text = all_users() + "nobody\nstranger\n";
     let audience = resolve_as(&bench, 1, Some(&text), |_| {}).await;
     let (users, _) = content(&bench, &audience).await;
-    assert_eq!(users.len(), 296);
+    assert_eq!(users.len(), 295);
     assert!(["u001", "u002", "u003", "u004"].iter().all(|user| !users.contains(*user)));
     let report = audience.report.unwrap();
-    let wanted = [("blocked", 1), ("erased", 1), ("opted_out", 2), ("unknown", 2)];
+    let wanted = [("blocked", 1), ("erased", 1), ("no_device", 1), ("opted_out", 2), ("unknown", 2)];
     assert_eq!(report.not_in, wanted.map(|(reason, number)| (reason.to_owned(), number)).into());
-    assert_eq!((report.users, report.unknown_users), (296, 2));
+    assert_eq!((report.users, report.unknown_users), (295, 2));
 
     // A list of devices is read with the same eyes.
     let audience = resolve_as(&bench, 2, Some(&csv(&devices)), |_| {}).await;
-    assert_eq!(content(&bench, &audience).await.0, users);
+    assert_eq!(content(&bench, &audience).await.0.len(), users.len() + 1, "it has its own device for u010");
     let wanted = [("blocked", 2), ("erased", 2), ("opted_out", 4)];
     assert_eq!(
         audience.report.unwrap().not_in,

@@ -1,6 +1,6 @@
 //! Writing: user entries gather in frames, which are appended and then known.
 
-use super::entry::{Label, write_label, write_user};
+use super::entry::{FORGOTTEN, Label, write_label, write_user};
 use super::log::{FRAME_HEAD_BYTES, Totals};
 use super::shared::Shared;
 use crate::error::Failure;
@@ -31,6 +31,7 @@ pub(super) struct Before {
     pub(super) offset: u64,
     pub(super) bytes: usize,
     pub(super) devices: u64,
+    pub(super) is_forgotten: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -45,9 +46,10 @@ impl<'a> Batch<'a> {
         write_label(label, &mut self.frame);
     }
 
-    /// Puts `devices` in the place of what was there.
+    /// Puts `devices` in the place of what was there; `kind` is the entry's.
     pub(super) fn user(
         &mut self,
+        kind: u8,
         hash: u64,
         user: &str,
         before: Option<Before>,
@@ -55,13 +57,14 @@ impl<'a> Batch<'a> {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         let at = self.frame.len();
-        write_user(user, &mut self.frame, write);
+        write_user(kind, user, &mut self.frame, write);
         let had = before.map_or(0, |before| before.devices);
         let totals = &mut self.totals;
         totals.users = totals.users + u64::from(devices > 0) - u64::from(had > 0);
         totals.devices = totals.devices + devices - had;
-        totals.waste += before.map_or(0, |before| before.bytes as u64);
-        if devices == 0 {
+        // An entry of somebody forgotten was waste from the beginning.
+        totals.waste += before.filter(|before| !before.is_forgotten).map_or(0, |before| before.bytes as u64);
+        if kind == FORGOTTEN {
             totals.waste += (self.frame.len() - at) as u64;
         }
         self.moves.push(Move { hash, old: before.map(|before| before.offset), new: self.start + at as u64 });

@@ -83,7 +83,7 @@ fn keep(before: &State, start: u64, content: &[u8], mut take: impl FnMut(u64, &[
         let (entry, behind) = rest.split_at_checked(bytes).ok_or_else(damaged)?;
         let user = read_user(entry).ok_or_else(damaged)?;
         let hash = hash(user.user);
-        if !user.is_gone() && before.index.has(hash, offset) {
+        if !user.is_forgotten && before.index.has(hash, offset) {
             take(hash, entry);
         }
         rest = behind;

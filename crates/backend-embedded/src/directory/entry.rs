@@ -1,7 +1,7 @@
 //! What stands in the log: labels, which many devices share, and users with their devices.
 //!
 //! A label: 1, platform, and app, locale and market, each with its length in a byte. A user: 2, the length of what follows in
-//! four bytes, the user with its length in two, and the devices: label, twice the key's length plus whether it is packed
+//! four bytes, the user with its length in two, and the devices; a user who was forgotten: 3 in its place, and no device. A device: label, twice the key's length plus whether it is packed
 //! hex (both of variable length), the key, and the time of registration in eight bytes. Little end first.
 
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use super::index::hash;
 
 pub(super) const LABEL: u8 = 1;
 pub(super) const USER: u8 = 2;
+pub(super) const FORGOTTEN: u8 = 3;
 /// Bytes of a user entry before the user's own length.
 pub(super) const USER_HEAD_BYTES: usize = 5;
 
@@ -169,9 +170,9 @@ pub(super) fn read_label(bytes: &[u8]) -> Option<(Label, &[u8])> {
     Some((label, rest))
 }
 
-/// Writes a user entry; its devices are written by the closure.
-pub(super) fn write_user(user: &str, bytes: &mut Vec<u8>, devices: impl FnOnce(&mut Vec<u8>)) {
-    bytes.extend([USER, 0, 0, 0, 0]);
+/// Writes an entry of `kind`, [`USER`] or [`FORGOTTEN`]; its devices are written by the closure.
+pub(super) fn write_user(kind: u8, user: &str, bytes: &mut Vec<u8>, devices: impl FnOnce(&mut Vec<u8>)) {
+    bytes.extend([kind, 0, 0, 0, 0]);
     let start = bytes.len();
     bytes.extend((user.len() as u16).to_le_bytes());
     bytes.extend_from_slice(user.as_bytes());
@@ -189,7 +190,9 @@ pub(super) fn write_device(device: &Stored<'_>, bytes: &mut Vec<u8>) {
 
 /// The bytes of the user entry that begins with these, head included.
 pub(super) fn user_bytes(head: &[u8]) -> Option<usize> {
-    let (&[USER, a, b, c, d], _) = head.split_first_chunk::<USER_HEAD_BYTES>()? else { return None };
+    let (&[USER | FORGOTTEN, a, b, c, d], _) = head.split_first_chunk::<USER_HEAD_BYTES>()? else {
+        return None;
+    };
     Some(USER_HEAD_BYTES + u32::from_le_bytes([a, b, c, d]) as usize)
 }
 
@@ -198,6 +201,8 @@ pub(super) fn user_bytes(head: &[u8]) -> Option<usize> {
 pub(super) struct User<'a> {
     pub(super) user: &'a [u8],
     devices: &'a [u8],
+    /// Nobody knows the user any more.
+    pub(super) is_forgotten: bool,
 }
 
 /// Reads the user entry that fills `bytes`.
@@ -205,7 +210,7 @@ pub(super) fn read_user(bytes: &[u8]) -> Option<User<'_>> {
     let rest = bytes.get(USER_HEAD_BYTES..)?;
     let (length, rest) = rest.split_first_chunk()?;
     let (user, devices) = rest.split_at_checked(u16::from_le_bytes(*length) as usize)?;
-    Some(User { user, devices })
+    Some(User { user, devices, is_forgotten: bytes[0] == FORGOTTEN })
 }
 
 impl<'a> User<'a> {
@@ -220,10 +225,6 @@ impl<'a> User<'a> {
             rest = read.map_or(&[], |(_, behind)| behind);
             Some(read.map(|(device, _)| device))
         })
-    }
-
-    pub(super) const fn is_gone(&self) -> bool {
-        self.devices.is_empty()
     }
 }
 
@@ -319,7 +320,7 @@ mod tests {
     fn damaged_entries_are_refused_not_read() {
         let mut bytes = Vec::new();
         let device = Stored { label: 300, is_packed: true, key: &[1, 2, 3], registered_at: Timestamp(77) };
-        write_user("user", &mut bytes, |bytes| write_device(&device, bytes));
+        write_user(USER, "user", &mut bytes, |bytes| write_device(&device, bytes));
         assert_eq!(user_bytes(&bytes), Some(bytes.len()));
         let user = read_user(&bytes).unwrap();
         assert_eq!((user.user, user.devices().collect::<Vec<_>>()), (&b"user"[..], vec![Some(device)]));

@@ -8,7 +8,7 @@ use model::device::{LABEL_BYTES_MAX, USER_BYTES_MAX};
 use model::{Device, Timestamp};
 
 use super::batch::{Batch, Before};
-use super::entry::{Label, Labels, Stored, User, pack, write_device};
+use super::entry::{Label, Labels, Stored, USER, User, pack, write_device};
 use super::index::hash;
 use super::shared::Shared;
 use super::state::State;
@@ -130,7 +130,8 @@ impl Merge {
         if let Some(offset) = state.find(hash, user.as_bytes(), window)? {
             let (entry, bytes) = window.user(offset, 0)?;
             self.know(&entry).ok_or_else(|| state.log.damaged(offset))?;
-            before = Some(Before { offset, bytes, devices: self.parts.len() as u64 });
+            let devices = self.parts.len() as u64;
+            before = Some(Before { offset, bytes, devices, is_forgotten: entry.is_forgotten });
         }
         for (_, place) in group {
             let place = *place as usize;
@@ -141,7 +142,7 @@ impl Merge {
             }
         }
         if self.count() {
-            batch.user(hash, user, before, self.parts.len() as u64, |bytes| self.write(bytes));
+            batch.user(USER, hash, user, before, self.parts.len() as u64, |bytes| self.write(bytes));
         }
         Ok(())
     }

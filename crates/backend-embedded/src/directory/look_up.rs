@@ -36,6 +36,19 @@ pub(super) fn devices(shared: &Shared, users: &[String]) -> Result<Vec<Vec<Devic
     Ok(found)
 }
 
+/// Whether each user is known.
+pub(super) fn knows(shared: &Shared, users: &[String]) -> Result<Vec<bool>, Failure> {
+    let state = shared.current()?;
+    let mut window = Window::new(&state.log);
+    let mut is_known = |user: &String| {
+        let Some(offset) = state.find(hash(user.as_bytes()), user.as_bytes(), &mut window)? else {
+            return Ok(false);
+        };
+        Ok(!window.user(offset, 0)?.0.is_forgotten)
+    };
+    users.iter().map(&mut is_known).collect()
+}
+
 /// How far to read from the first of `places` on.
 fn ahead(places: &[(u64, usize)]) -> usize {
     let start = places[0].0;

@@ -3,7 +3,7 @@
 use backend::directory::DeadDevice;
 
 use super::batch::{Batch, Before};
-use super::entry::{Labels, Stored, pack, write_device};
+use super::entry::{FORGOTTEN, Labels, Stored, USER, pack, write_device};
 use super::index::hash;
 use super::shared::Shared;
 use super::window::Window;
@@ -14,7 +14,7 @@ pub(super) fn delete_users(shared: &Shared, users: &[String]) -> Result<u64, Fai
     let mut users: Vec<&str> = users.iter().map(String::as_str).collect();
     users.sort_unstable();
     users.dedup();
-    remove(shared, users.into_iter().map(|user| (user, |_: &Labels, _: &Stored<'_>| true)))
+    remove(shared, FORGOTTEN, users.into_iter().map(|user| (user, |_: &Labels, _: &Stored<'_>| true)))
 }
 
 /// Removes dead devices; how many were there and old enough.
@@ -23,6 +23,7 @@ pub(super) fn prune(shared: &Shared, mut dead: Vec<DeadDevice>) -> Result<u64, F
     let groups = dead.chunk_by(|one, other| one.user == other.user);
     remove(
         shared,
+        USER,
         groups.map(|group| {
             let is_dead = move |labels: &Labels, device: &Stored<'_>| {
                 group.iter().any(|one| names(one, labels, device))
@@ -42,17 +43,22 @@ fn names(dead: &DeadDevice, labels: &Labels, device: &Stored<'_>) -> bool {
         && device.registered_at <= dead.dead_since
 }
 
-/// Removes devices of each user, who comes once, for which the function says so.
-fn remove<'u, Goes>(shared: &Shared, users: impl Iterator<Item = (&'u str, Goes)>) -> Result<u64, Failure>
+/// Removes devices of each user, who comes once, for which the function says so, and writes an entry of `kind`.
+fn remove<'u, Goes>(
+    shared: &Shared,
+    kind: u8,
+    users: impl Iterator<Item = (&'u str, Goes)>,
+) -> Result<u64, Failure>
 where
     Goes: Fn(&Labels, &Stored<'_>) -> bool,
 {
     let _turn = shared.begin()?;
-    remove_each(shared, users).inspect_err(|_| shared.forget())
+    remove_each(shared, kind, users).inspect_err(|_| shared.forget())
 }
 
 fn remove_each<'u, Goes>(
     shared: &Shared,
+    kind: u8,
     users: impl Iterator<Item = (&'u str, Goes)>,
 ) -> Result<u64, Failure>
 where
@@ -71,12 +77,14 @@ where
                 let (entry, bytes) = window.user(offset, 0)?;
                 let known: Option<Vec<Stored<'_>>> = entry.devices().collect();
                 let mut kept = known.ok_or_else(|| state.log.damaged(offset))?;
-                let before = Before { offset, bytes, devices: kept.len() as u64 };
+                let is_forgotten = entry.is_forgotten;
+                let before = Before { offset, bytes, devices: kept.len() as u64, is_forgotten };
                 kept.retain(|device| !goes(&state.labels, device));
                 let gone = before.devices - kept.len() as u64;
-                if gone > 0 {
+                // Somebody without a device is forgotten, too.
+                if gone > 0 || (kind == FORGOTTEN && !is_forgotten) {
                     removed += gone;
-                    batch.user(hash, user, Some(before), kept.len() as u64, |bytes| {
+                    batch.user(kind, hash, user, Some(before), kept.len() as u64, |bytes| {
                         kept.iter().for_each(|device| write_device(device, bytes));
                     });
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{LABEL, Labels, USER, read_label, read_user, user_bytes};
+use super::entry::{FORGOTTEN, LABEL, Labels, USER, read_label, read_user, user_bytes};
 use super::index::{Index, hash};
 use super::log::{FRAME_HEAD_BYTES, Frame, HEAD_BYTES, Log, Totals};
 use super::window::Window;
@@ -70,7 +70,7 @@ impl State {
                     self.labels.add(label);
                     at = content.len() - rest.len();
                 }
-                USER => {
+                USER | FORGOTTEN => {
                     let bytes = user_bytes(&content[at..]).ok_or_else(damaged)?;
                     let entry = content.get(at..at + bytes).and_then(read_user).ok_or_else(damaged)?;
                     let hash = hash(entry.user);

@@ -136,6 +136,10 @@ impl Directory for Twins {
         self.next().directory.devices(users).await
     }
 
+    async fn knows(&self, users: &[String]) -> Result<Vec<bool>> {
+        self.next().directory.knows(users).await
+    }
+
     async fn delete_users(&self, users: &[String]) -> Result<u64> {
         self.next().directory.delete_users(users).await
     }

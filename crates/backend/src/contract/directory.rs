@@ -169,6 +169,22 @@ pub(super) async fn a_device_registered_after_its_death_survives(harness: &Harne
     assert_eq!(directory.prune(vec![dead(&device, 1_000)]).await.unwrap(), 1);
 }
 
+pub(super) async fn users_are_known_until_they_are_deleted(harness: &Harness) {
+    let directory = &*harness.backend.directory;
+    let devices = [apns("a", "aa"), apns("b", "bb"), apns("c", "cc"), apns("d", "dd"), fcm("d", "d")];
+    directory.import(devices.to_vec()).await.unwrap();
+    directory.prune(vec![dead(&devices[0], 5_000), dead(&devices[3], 5_000)]).await.unwrap();
+    let users = ["b", "a", "nobody", "c", "d"].map(str::to_owned);
+    assert_eq!(directory.knows(&users).await.unwrap(), [true, true, false, true, true]);
+    // Also one who has no device any more is forgotten, and comes back like anybody.
+    let gone = ["a", "b"].map(str::to_owned);
+    assert_eq!(directory.delete_users(&gone).await.unwrap(), 1);
+    assert_eq!(directory.knows(&users).await.unwrap(), [false, false, false, true, true]);
+    directory.import(vec![apns("a", "aa")]).await.unwrap();
+    assert_eq!(directory.knows(&users[1..2]).await.unwrap(), [true]);
+    assert!(directory.knows(&[]).await.unwrap().is_empty());
+}
+
 /// A device by its name.
 type Known = BTreeMap<(String, Platform, String, String), Device>;
 

@@ -24,6 +24,10 @@ impl Directory for Faulty {
         self.faults.whole(Operation::Devices, self.inner.devices(users)).await
     }
 
+    async fn knows(&self, users: &[String]) -> Result<Vec<bool>> {
+        self.faults.whole(Operation::Knows, self.inner.knows(users)).await
+    }
+
     async fn delete_users(&self, users: &[String]) -> Result<u64> {
         self.faults.whole(Operation::DeleteUsers, self.inner.delete_users(users)).await
     }

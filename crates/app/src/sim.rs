@@ -135,7 +135,7 @@ pub(crate) struct Sim {
     /// Faults of single keys: a file with a JSON list.
     #[arg(long, value_name = "FILE")]
     listed: Option<PathBuf>,
-    /// FCM: messages per window and project.
+    /// FCM: messages per window, over all projects.
     #[arg(long, value_name = "N")]
     quota: Option<u64>,
     /// After how long the quota is refilled whole.

@@ -50,14 +50,17 @@ impl Signer {
         Ok(Self { key, key_id: key_id.into(), team_id: team_id.into(), is_throw_away: false })
     }
 
-    /// A key made now that Apple has never seen: for simulators and benchmarks.
+    /// A key made now that Apple has never seen: for simulators and benchmarks. Its id follows from the key, as no two keys
+    /// of a team have one id.
     ///
     /// # Errors
     /// The system has no randomness.
     pub fn throw_away() -> Result<Self, Error> {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
             .map_err(|_| Error::SigningKey("no key could be made"))?;
-        Ok(Self { key, key_id: "THROWAWAY0".into(), team_id: "SIMULATION".into(), is_throw_away: true })
+        let hash = blake3::hash(key.public_key().as_ref()).to_hex();
+        let key_id = format!("T{}", hash[..9].to_ascii_uppercase());
+        Ok(Self { key, key_id, team_id: "SIMULATION".into(), is_throw_away: true })
     }
 
     /// A JWT whose age counts from `now`, to the second.
@@ -163,7 +166,18 @@ mod tests {
 
     #[test]
     fn a_signer_prints_no_key() {
-        let printed = format!("{:?}", Signer::throw_away().unwrap());
-        assert_eq!(printed, r#"Signer { key_id: "THROWAWAY0", team_id: "SIMULATION", .. }"#);
+        let signer = Signer::throw_away().unwrap();
+        let printed = format!("{signer:?}");
+        assert_eq!(
+            printed,
+            format!(r#"Signer {{ key_id: "{}", team_id: "SIMULATION", .. }}"#, signer.key_id)
+        );
+    }
+
+    #[test]
+    fn throw_away_keys_have_ids_of_their_own() {
+        let [one, other] = [(); 2].map(|()| Signer::throw_away().unwrap().key_id);
+        assert_ne!(one, other);
+        assert!(one.len() == 10 && one.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{one}");
     }
 }

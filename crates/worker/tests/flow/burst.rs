@@ -5,6 +5,7 @@ use std::time::Duration;
 use backend::Queue;
 use backend::rows::{fleet, launch};
 use model::{Class, Digest, Launch, LaunchId, OnUnknown, Platform, Reason};
+use provider_sim::config::Mode;
 use report::{Live, Progress, Stages};
 
 use crate::stage::{Play, Stage};
@@ -223,4 +224,36 @@ async fn a_new_worker_takes_those_long_gone_off_the_list() {
     stage.ready(&worker).await;
     let listed = fleet::heartbeats(&*stage.backend.store).await.unwrap();
     assert_eq!(listed.iter().map(|one| &*one.worker).collect::<Vec<_>>(), ["lately", "w1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_topics_and_two_projects_go_in_one_launch_each_through_its_own_connections() {
+    const APPS: [&str; 2] = ["org.example.one", "org.example.two"];
+    let mut play = Play { apps: &APPS, ..Play::default() };
+    for config in [&mut play.apns, &mut play.fcm] {
+        config.mode = Mode::Validating;
+        let apps = APPS.map(str::to_owned).to_vec();
+        (config.checks.topics, config.checks.projects) = match config.provider {
+            Platform::Apns => (apps, Vec::new()),
+            Platform::Fcm => (Vec::new(), apps),
+        };
+    }
+    let stage = Stage::new(play).await;
+    let _dispatcher = stage.dispatcher("d1");
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let heartbeat = worker.handle.heartbeat().unwrap();
+    let pools: Vec<_> = heartbeat.pools.iter().map(|pool| (pool.platform, pool.app.as_str())).collect();
+    let wanted = Platform::ALL.map(|platform| [(platform, "org.example.one"), (platform, "org.example.two")]);
+    assert_eq!(pools, wanted.concat());
+    let launch = stage.press().await;
+    stage.finished(&launch).await;
+    let account = stage.account(&launch).await;
+    assert_eq!((account.accepted(), account.resent(), account.keys.len()), (4_500, 0, 4_500));
+    let devices = stage.manifest.groups.iter().filter(|group| group.app == "org.example.two");
+    assert_eq!(devices.map(|group| group.devices).sum::<u32>(), 2_250);
+    for simulator in &stage.simulators {
+        let found = simulator.report().unwrap().faults_found;
+        assert!(found.is_empty(), "one topic for each connection, and each its own: {found:?}");
+    }
 }

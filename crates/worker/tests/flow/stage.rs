@@ -38,7 +38,9 @@ pub(crate) struct Play {
     pub(crate) fcm: provider_sim::Config,
     pub(crate) sizes: ShardSizes,
     pub(crate) policy: Policy,
-    /// Of each provider's pool.
+    /// Topics and projects at once; devices take turns.
+    pub(crate) apps: &'static [&'static str],
+    /// Of each provider's pools.
     pub(crate) connections: [u32; 2],
     pub(crate) answer_within: Duration,
     pub(crate) seed: u64,
@@ -55,6 +57,7 @@ impl Default for Play {
             fcm: provider_sim::Config::fcm(),
             sizes: ShardSizes { apns: 200, fcm: 100, slices_max: 8 },
             policy: Policy::default(),
+            apps: &[APP],
             connections: [3, 3],
             answer_within: EngineConfig::default().answer_within,
             seed: 7,
@@ -126,9 +129,11 @@ impl Stage {
 
     /// Declares the FCM project's quota.
     pub(crate) async fn declare(&self, quota_per_minute: Option<u64>) {
-        let mut project = project::Project::new(Platform::Fcm, APP);
-        project.quota_per_minute = quota_per_minute;
-        self.backend.store.write(vec![project::put(&project, Expect::Anything)]).await.unwrap();
+        for app in self.play.apps {
+            let mut project = project::Project::new(Platform::Fcm, *app);
+            project.quota_per_minute = quota_per_minute;
+            self.backend.store.write(vec![project::put(&project, Expect::Anything)]).await.unwrap();
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -164,7 +169,7 @@ impl Stage {
         let sending = worker::Sending {
             engine: EngineConfig { answer_within: self.play.answer_within, ..EngineConfig::default() },
             outside: Outside::new(self.runtime.clone()),
-            pools: Platform::ALL.map(|platform| self.pool(platform)).into(),
+            pools: Platform::ALL.into_iter().flat_map(|platform| self.pools(platform)).collect(),
         };
         let runtime = self.runtime.clone();
         let (token, ours) = (shutdown.clone(), handle.clone());
@@ -174,13 +179,17 @@ impl Stage {
         Role { task, shutdown, handle }
     }
 
-    fn pool(&self, platform: Platform) -> (Target<Live>, PoolConfig) {
+    fn pools(&self, platform: Platform) -> Vec<(Target<Live>, PoolConfig)> {
+        self.play.apps.iter().map(|app| self.pool(platform, app)).collect()
+    }
+
+    fn pool(&self, platform: Platform, app: &str) -> (Target<Live>, PoolConfig) {
         let simulator = &self.simulators[platform.index()];
         let endpoint = Endpoint { host: "127.0.0.1".into(), port: simulator.address().port() };
         let target = Target::live(
             Installation::Simulated,
             platform,
-            APP,
+            app,
             endpoint,
             &Trust::Simulator(simulator.ca_pem().as_bytes().to_vec()),
             &Credential::ThrowAway,
@@ -302,7 +311,9 @@ async fn freeze(backend: &Backend, play: &Play) -> Manifest {
     let mut builder = SnapshotBuilder::new(folder.path(), Limits::default());
     let apns = (0..play.apns_devices).map(|number| device(Platform::Apns, number));
     let fcm = (0..play.fcm_devices).map(|number| device(Platform::Fcm, number));
-    apns.chain(fcm).for_each(|device| builder.push(&device).unwrap());
+    for (device, app) in apns.chain(fcm).zip(play.apps.iter().cycle()) {
+        builder.push(&Device { app: (*app).into(), ..device }).unwrap();
+    }
     let manifest = builder.finish().unwrap();
     let digest = manifest.digest;
     let (snapshot, users) = (snapshot_path(folder.path(), &digest), users_path(folder.path(), &digest));

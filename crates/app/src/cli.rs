@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::audience_validate::Validate;
 use crate::bench::{
     push::{PushBench, Request},
     snapshot::SnapshotBench,
@@ -58,6 +59,9 @@ pub(crate) enum Command {
     /// Measure a part on this machine.
     #[command(subcommand)]
     Bench(Bench),
+    /// Lists of users or devices.
+    #[command(subcommand)]
+    Audience(AudienceCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -98,6 +102,15 @@ pub(crate) enum Bench {
     /// Build, verify, load and read a snapshot.
     #[command(after_help = "Example:\n  fanfare bench snapshot --devices 6000000 --json")]
     Snapshot(SnapshotBench),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AudienceCommand {
+    /// Read a list as the service would and say what it would say, without a server; exit code 1 when it would be refused.
+    #[command(
+        after_help = "Examples:\n  fanfare audience validate fans.csv.gz --rows users\n  fanfare audience validate export.gz --format pinpoint --apns-app org.example.app \\\n      --locale en --market us --bad-rows accept_valid --bad-share-max 0.05 --list bad.ndjson"
+    )]
+    Validate(Box<Validate>),
 }
 
 #[derive(Subcommand)]

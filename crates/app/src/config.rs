@@ -23,6 +23,7 @@ pub(crate) struct Config {
     pub(crate) installation: Installation,
     pub(crate) backend: Backend,
     pub(crate) api: Api,
+    pub(crate) uploads: Uploads,
     pub(crate) resolver: Resolver,
     pub(crate) retention: Retention,
     pub(crate) dispatcher: Dispatcher,
@@ -69,8 +70,17 @@ pub(crate) enum BackendKind {
 pub(crate) struct Api {
     pub(crate) listen: SocketAddr,
     pub(crate) upload_bytes_max: u64,
-    pub(crate) line_bytes_max: u64,
     pub(crate) idle_s_max: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Uploads {
+    pub(crate) line_bytes_max: u64,
+    pub(crate) columns_max: u64,
+    pub(crate) rows_max: u64,
+    pub(crate) unpacked_bytes_max: u64,
+    pub(crate) unpacked_ratio_max: u64,
+    pub(crate) bad_rows_listed_max: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -206,7 +216,15 @@ impl Config {
             self.api.listen.ip().is_loopback(),
             "api.listen: only loopback addresses are accepted: whoever reaches it may press Go",
         );
-        must(self.api.line_bytes_max >= 1_024, "api.line_bytes_max: must be at least 1024");
+        let uploads = &self.uploads;
+        must(
+            (1_024..=1 << 26).contains(&uploads.line_bytes_max),
+            "uploads.line_bytes_max: must be 1024 to 67108864: two lines are held in memory",
+        );
+        must(uploads.columns_max >= 8, "uploads.columns_max: must be at least 8");
+        must(uploads.rows_max > 0, "uploads.rows_max: must be at least 1");
+        must(uploads.unpacked_bytes_max > 0, "uploads.unpacked_bytes_max: must be at least 1");
+        must(uploads.unpacked_ratio_max > 0, "uploads.unpacked_ratio_max: must be at least 1");
         must(self.api.idle_s_max > 0, "api.idle_s_max: must be at least 1");
         must(!self.backend.folder.as_os_str().is_empty(), "backend.folder: must not be empty");
         let days = [self.retention.uploads_days, self.retention.exports_days, self.retention.snapshots_days];

@@ -1,5 +1,6 @@
 //! The one binary: parse, check, build, spawn, drain. Roles are its commands.
 
+mod audience_validate;
 mod bench;
 mod children;
 mod cli;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use cli::{Bench, Cli, Command, ConfigCommand, Role};
+use cli::{AudienceCommand, Bench, Cli, Command, ConfigCommand, Role};
 use config::{Config, Mistakes};
 use roles::RoleName;
 
@@ -60,6 +61,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Bench(Bench::Push(bench)) => return Ok(verdict(bench.run()?)),
         Command::Bench(Bench::Request(request)) => request.run()?,
         Command::Bench(Bench::Snapshot(bench)) => bench.run()?,
+        Command::Audience(AudienceCommand::Validate(validate)) => {
+            return Ok(verdict(validate.run(&config()?)?));
+        }
         Command::Config(ConfigCommand::Check) => {
             config()?;
             println!("the configuration is good");

@@ -1,6 +1,6 @@
 //! The roles of a process: built from the configuration, run until somebody says stop, drained within a bound.
 
-mod settings;
+pub(crate) mod settings;
 mod stop;
 
 use std::net::SocketAddr;

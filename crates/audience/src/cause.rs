@@ -1,7 +1,11 @@
 //! What is wrong with a row or a file. No message shows what stood there: it may be a key.
 
+use std::io;
+
 use model::device::DeviceError;
 use model::time::TimestampError;
+
+use crate::columns::Column;
 
 /// Why a row cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +16,7 @@ pub(crate) enum Cause {
     NotUtf8(usize),
     #[error("the row has {found} fields, the header {wanted}")]
     Fields { found: usize, wanted: usize },
-    #[error("a quoted field is not closed on its line")]
+    #[error("a quoted field is not closed")]
     OpenQuote,
     #[error("a quote stands where none may: quote the whole field and double the quotes in it")]
     StrayQuote,
@@ -26,15 +30,21 @@ pub(crate) enum Cause {
     Field(usize),
     #[error("field {0} stands twice in the object")]
     Twice(&'static str),
-    #[error("field {0} is missing")]
-    Missing(&'static str),
+    #[error("{} is missing, and there is no default for it", .0.name())]
+    Missing(Column),
     #[error("the row has fields of a device, the rows before it name users only")]
     DeviceAmongUsers,
     #[error(transparent)]
     Device(#[from] DeviceError),
     #[error("registered_at is {0}")]
     Time(#[from] TimestampError),
+    #[error("{RESERVED}")]
+    Environment,
 }
+
+/// What is said of a column whose name is kept for later.
+pub(crate) const RESERVED: &str = "environment cannot be said by row: the setting apns.sandbox says it for all devices of \
+    an installation; leave the column out, and upload devices of the other environment elsewhere";
 
 impl Cause {
     /// The same as a word that never changes.
@@ -49,34 +59,73 @@ impl Cause {
             Cause::NotJson(_) => "not_json",
             Cause::Field(_) => "field",
             Cause::Twice(_) => "field_twice",
-            Cause::Missing(_) => "field_missing",
+            Cause::Missing(column) => column.missing(),
             Cause::DeviceAmongUsers => "device_among_users",
             Cause::Device(error) => error.word(),
             Cause::Time(_) => "registered_at",
+            Cause::Environment => "environment",
         }
     }
 }
 
-/// Why a file cannot be read at all.
+/// Why a file cannot be read, or not to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error("the file is empty")]
     Empty,
-    #[error("the file is {0}; upload plain CSV or NDJSON")]
-    Packed(&'static str),
+    #[error("the file is {0}: upload it as it is, or packed by gzip or zstd")]
+    Foreign(&'static str),
+    #[error("the file is UTF-16 text: save it as UTF-8 and upload that")]
+    Utf16,
+    #[error("the file was said to be packed by {0} and does not begin as such a file does")]
+    NotPacked(&'static str),
+    #[error(
+        "the file ends in the middle of what {packing} packed, at its byte {byte}: it was cut off; upload it whole"
+    )]
+    CutOff { packing: &'static str, byte: u64 },
+    #[error("what {packing} packed is damaged at or before byte {byte} of the file")]
+    Damaged { packing: &'static str, byte: u64 },
+    #[error("the file has more than {0} bytes when unpacked (uploads.unpacked_bytes_max)")]
+    TooManyBytes(u64),
+    #[error(
+        "the first {packed} bytes of the file unpack to {unpacked}, more than {ratio_max} times as many \
+             (uploads.unpacked_ratio_max)"
+    )]
+    Bomb { unpacked: u64, packed: u64, ratio_max: u64 },
+    #[error("the file has more than {0} rows (uploads.rows_max)")]
+    TooManyRows(u64),
+    #[error("line {line}, the header: there are more than {most} columns (uploads.columns_max)")]
+    TooManyColumns { line: u64, most: usize },
     #[error("line {line}, the header: {cause}")]
     Header { line: u64, cause: Cause },
     #[error("line {line}, the header: column {column}{name} is none of {known}")]
     UnknownColumn { line: u64, column: usize, name: String, known: String },
     #[error("line {line}, the header: column {name} stands twice")]
     ColumnTwice { line: u64, name: &'static str },
+    #[error("line {line}, the header: {RESERVED}")]
+    Reserved { line: u64 },
     #[error(
-        "line {line}, the header: column {name} is missing; a list of users has the column user, a list of devices \
-             user, platform, key, app, locale, market and, if known, registered_at"
+        "line {line}, the header: column {name} is missing, and there is no default for it; a list of users has the \
+             column user, a list of devices user, platform, key, app, locale, market and, if known, registered_at"
     )]
     ColumnMissing { line: u64, name: &'static str },
-    #[error("this program reads no {0}")]
+    #[error(
+        "line {line}, the header: an export of Pinpoint has ChannelType and Address, this file has not both"
+    )]
+    NotPinpoint { line: u64 },
+    #[error("the file is {found}, announced was {wanted}")]
+    OtherFormat { found: &'static str, wanted: &'static str },
+    #[error("the rows do not say everything of a device: say {missing} for all of them")]
+    NoDefaults { missing: String },
+    #[error("this program was built without reading {0}: upload CSV or NDJSON, or build it with the feature")]
     NotBuiltIn(&'static str),
     #[error("the rows are {found}, announced were {wanted}")]
     OtherRows { found: &'static str, wanted: &'static str },
+}
+
+/// Readers pass such an error on through those of the standard library.
+impl From<Unreadable> for io::Error {
+    fn from(fault: Unreadable) -> Self {
+        io::Error::new(io::ErrorKind::InvalidData, fault)
+    }
 }

@@ -1,11 +1,14 @@
 //! The columns of an upload: their names, and what the header of a CSV file says.
 
-use model::audience::UploadRows;
+use std::borrow::Cow;
+
+use model::audience::{Defaults, UploadRows};
 
 use crate::cause::{Cause, Unreadable};
 use crate::fields::Fields;
+use crate::taking::Texts;
 
-/// Every column there is. The number is its place in a [`Texts`](crate::rows::Texts).
+/// Every column there is. The number is its place in a [`Texts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Column {
     User = 0,
@@ -40,46 +43,107 @@ impl Column {
         }
     }
 
-    /// Whether a device needs it.
-    const fn is_required(self) -> bool {
-        !matches!(self, Column::RegisteredAt)
+    /// The word for a row in which it is missing.
+    pub(crate) const fn missing(self) -> &'static str {
+        match self {
+            Column::User => "user_missing",
+            Column::Platform => "platform_missing",
+            Column::Key => "key_missing",
+            Column::App => "app_missing",
+            Column::Locale => "locale_missing",
+            Column::Market => "market_missing",
+            Column::RegisteredAt => "registered_at_missing",
+        }
+    }
+
+    /// Whether a device of some provider needs it.
+    fn is_required(self, defaults: &Defaults) -> bool {
+        match self {
+            Column::User | Column::Key => true,
+            Column::Platform => defaults.platform.is_none(),
+            Column::App => defaults.apns_app.is_none() && defaults.fcm_app.is_none(),
+            Column::Locale => defaults.locale.is_none(),
+            Column::Market => defaults.market.is_none(),
+            Column::RegisteredAt => false,
+        }
     }
 }
+
+/// A column whose name is kept for later.
+pub(crate) const ENVIRONMENT: &str = "environment";
 
 /// What a CSV header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    pub(crate) columns: Vec<Column>,
+    /// What stands in each column; `None`: nothing that is needed.
+    pub(crate) columns: Vec<Option<Column>>,
     pub(crate) rows: UploadRows,
 }
 
 impl Header {
     /// Reads the header in line `line`.
-    pub(crate) fn read(line: u64, text: &str) -> Result<Self, Unreadable> {
+    pub(crate) fn read(
+        line: u64,
+        text: &str,
+        columns_max: usize,
+        defaults: &Defaults,
+    ) -> Result<Self, Unreadable> {
+        let names = names(line, text, columns_max)?;
+        Self::of(line, names.iter().map(|name| &**name), defaults)
+    }
+
+    /// Of columns with these names.
+    pub(crate) fn of<'a>(
+        line: u64,
+        names: impl Iterator<Item = &'a str>,
+        defaults: &Defaults,
+    ) -> Result<Self, Unreadable> {
         let mut columns = Vec::new();
-        for (index, field) in Fields::new(text).enumerate() {
-            let field = field.map_err(|cause| Unreadable::Header { line, cause })?;
-            let column = Column::ALL.into_iter().find(|column| column.name() == field);
-            let column = column.ok_or_else(|| unknown(line, index + 1, &field))?;
-            if columns.contains(&column) {
+        for (index, name) in names.enumerate() {
+            if name == ENVIRONMENT {
+                return Err(Unreadable::Reserved { line });
+            }
+            let column = Column::ALL.into_iter().find(|column| column.name() == name);
+            let column = column.ok_or_else(|| unknown(line, index + 1, name))?;
+            if columns.contains(&Some(column)) {
                 return Err(Unreadable::ColumnTwice { line, name: column.name() });
             }
-            columns.push(column);
+            columns.push(Some(column));
         }
-        if columns == [Column::User] {
+        if columns == [Some(Column::User)] {
             return Ok(Self { columns, rows: UploadRows::Users });
         }
-        let missing =
-            Column::ALL.into_iter().find(|column| column.is_required() && !columns.contains(column));
-        match missing {
+        let is_missing = |column: &Column| column.is_required(defaults) && !columns.contains(&Some(*column));
+        match Column::ALL.into_iter().find(is_missing) {
             Some(column) => Err(Unreadable::ColumnMissing { line, name: column.name() }),
             None => Ok(Self { columns, rows: UploadRows::Devices }),
         }
     }
 
-    /// The number of fields that a row must have.
-    pub(crate) const fn len(&self) -> usize {
-        self.columns.len()
+    /// The texts of a row.
+    pub(crate) fn texts<'a>(&self, row: &'a str) -> Result<Texts<'a>, Cause> {
+        let mut texts = Texts::default();
+        let mut found = 0;
+        for field in Fields::new(row) {
+            let field = field?;
+            if let Some(Some(column)) = self.columns.get(found) {
+                texts[*column as usize] = Some(field);
+            }
+            found += 1;
+        }
+        let wanted = self.columns.len();
+        if found == wanted { Ok(texts) } else { Err(Cause::Fields { found, wanted }) }
+    }
+}
+
+/// The names in the header in line `line`.
+pub(crate) fn names(line: u64, text: &str, columns_max: usize) -> Result<Vec<Cow<'_, str>>, Unreadable> {
+    let names: Result<Vec<_>, Cause> = Fields::new(text).take(columns_max.saturating_add(1)).collect();
+    let names = names.map_err(|cause| Unreadable::Header { line, cause })?;
+    if names.len() > columns_max {
+        Err(Unreadable::TooManyColumns { line, most: columns_max })
+    } else {
+        Ok(names)
     }
 }
 
@@ -93,29 +157,28 @@ fn unknown(line: u64, column: usize, field: &str) -> Unreadable {
     Unreadable::UnknownColumn { line, column, name, known: known.join(", ") }
 }
 
-/// What the fields of a JSON object say their kind is wrong about.
-pub(crate) fn check_kind(rows: UploadRows, is_device: bool) -> Result<(), Cause> {
-    match (rows, is_device) {
-        (UploadRows::Users, true) => Err(Cause::DeviceAmongUsers),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Result<Header, Unreadable> {
+        Header::read(1, text, 10, &Defaults::default())
+    }
+
+    fn fault(text: &str) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
     #[test]
     fn the_header_says_what_the_rows_are() {
-        assert_eq!(Header::read(1, "user").unwrap().rows, UploadRows::Users);
-        let devices = Header::read(1, "key,platform,app,market,\"locale\",user").unwrap();
-        assert_eq!((devices.rows, devices.len()), (UploadRows::Devices, 6));
-        assert!(Header::read(1, "user,platform,key,app,locale,market,registered_at").is_ok());
+        assert_eq!(read("user").unwrap().rows, UploadRows::Users);
+        let devices = read("key,platform,app,market,\"locale\",user").unwrap();
+        assert_eq!((devices.rows, devices.columns.len()), (UploadRows::Devices, 6));
+        assert!(read("user,platform,key,app,locale,market,registered_at").is_ok());
     }
 
     #[test]
     fn wrong_columns_are_named() {
-        let fault = |text| Header::read(1, text).unwrap_err().to_string();
         assert!(fault("user,email").starts_with("line 1, the header: column 2 \"email\" is none of user, "));
         assert!(fault("user,user").contains("user stands twice"));
         assert!(fault("user,platform,key,app,market").contains("column locale is missing"));
@@ -123,8 +186,38 @@ mod tests {
     }
 
     #[test]
+    fn a_column_with_a_default_may_be_missing() {
+        let defaults = Defaults {
+            platform: Some(model::Platform::Fcm),
+            fcm_app: Some("p".into()),
+            locale: Some("en".into()),
+            ..Defaults::default()
+        };
+        let read = |text| Header::read(1, text, 10, &defaults);
+        assert_eq!(read("user,key,market").unwrap().rows, UploadRows::Devices);
+        assert!(read("user,key").unwrap_err().to_string().contains("column market is missing"));
+        assert_eq!(read("user").unwrap().rows, UploadRows::Users);
+    }
+
+    #[test]
+    fn a_column_of_environments_is_refused_with_what_to_do() {
+        let fault = fault("user,platform,key,app,locale,market,environment");
+        assert!(
+            fault.contains("environment cannot be said by row") && fault.contains("apns.sandbox"),
+            "{fault}"
+        );
+    }
+
+    #[test]
+    fn ten_thousand_columns_are_refused_by_their_number() {
+        let names: Vec<String> = (0..10_000).map(|number| format!("c{number}")).collect();
+        let fault = Header::read(1, &names.join(","), 1_000, &Defaults::default()).unwrap_err().to_string();
+        assert_eq!(fault, "line 1, the header: there are more than 1000 columns (uploads.columns_max)");
+    }
+
+    #[test]
     fn a_key_in_place_of_a_header_is_not_repeated() {
-        let fault = Header::read(1, "dGhpc2lzYWZpZHRva2VuMQ").unwrap_err().to_string();
+        let fault = fault("dGhpc2lzYWZpZHRva2VuMQ");
         assert!(fault.contains("column 1 is none of") && !fault.contains("dGh"), "{fault}");
     }
 }

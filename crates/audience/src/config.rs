@@ -9,8 +9,8 @@ pub struct Config {
     pub build_bytes_max: usize,
     /// Memory for sorting user ids before they are spilled to disk. 4 million ids of 40 bytes take 224 MB.
     pub sort_bytes_max: usize,
-    /// Bytes of one line of an upload; a longer one is a bad row.
-    pub line_bytes_max: usize,
+    /// What an upload may be.
+    pub limits: Limits,
     /// Devices of one call that imports.
     pub import_devices: usize,
     /// Users that are looked up while the devices of as many are packed.
@@ -45,13 +45,45 @@ pub struct Config {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// What an upload may be. Reading takes the same memory whatever it is: these say what is certainly a mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one line; a longer one is a bad row.
+    pub line_bytes_max: usize,
+    /// Columns of a file. A device has 7; an export of endpoints has one for each attribute.
+    pub columns_max: usize,
+    /// Rows of a file.
+    pub rows_max: u64,
+    /// Bytes of a file, unpacked.
+    pub unpacked_bytes_max: u64,
+    /// Unpacked bytes for each packed one: lists shrink to a tenth, a file made to harm to a thousandth.
+    pub ratio_max: u64,
+    /// Unpacked bytes for which the ratio is not looked at.
+    pub ratio_free_bytes: u64,
+    /// Bad rows that are listed one by one; those beyond are counted.
+    pub bad_rows_listed_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            line_bytes_max: 64 << 10,
+            columns_max: 1_000,
+            rows_max: 100_000_000,
+            unpacked_bytes_max: 64 << 30,
+            ratio_max: 200,
+            ratio_free_bytes: 16 << 20,
+            bad_rows_listed_max: 1_000_000,
+        }
+    }
+}
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             build_bytes_max: 1 << 30,
             sort_bytes_max: 256 << 20,
-            line_bytes_max: 64 << 10,
+            limits: Limits::default(),
             import_devices: 20_000,
             resolve_users: 16_384,
             look_ups: 2,

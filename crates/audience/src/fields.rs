@@ -1,11 +1,10 @@
-//! The fields of one line of CSV (RFC 4180). A field never spans lines: no value that we take has a line end in it, so an
-//! open quote spoils one row and not the rest of the file.
+//! The fields of one record of CSV (RFC 4180).
 
 use std::borrow::Cow;
 
 use crate::cause::Cause;
 
-/// The fields of a line, from left to right.
+/// The fields of a record, from left to right.
 pub(crate) struct Fields<'a> {
     rest: Option<&'a str>,
     /// Most lines have no quote: one look at the whole line is cheaper than one at each field.

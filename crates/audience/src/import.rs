@@ -1,20 +1,26 @@
-//! Takes a file of devices into the directory. Unless bad rows are to be skipped the whole file is checked before the
-//! first device is taken, so a refused file changes nothing.
+//! Takes a file of devices into the directory. Unless every good row is to be taken, however many are bad, the whole file
+//! is checked before the first device is taken, so a refused file changes nothing.
 
 use std::path::PathBuf;
 
 use backend::Expect;
 use backend::directory::Imported;
 use backend::rows::{Versioned, import};
-use model::audience::{BadRows, UploadRows};
+use model::audience::{BadRows, PPM, ReadReport, Upload, UploadRows};
 use model::import::{Import, ImportReport, ImportState};
 use model::{Device, ImportId, Platform};
 use serde_json::json;
 
 use crate::desk::{Desk, Pulse};
 use crate::error::{Error, Failure, Result};
-use crate::rows::{Count, Reading};
-use crate::upload::{self, FileRows, STEP_ROWS, step};
+use crate::rows::{Reading, Rows};
+use crate::upload::{self, STEP_ROWS, failure, step};
+
+/// How bad rows are asked to be taken when no number of them refuses the file.
+const EVERY_GOOD_ROW: BadRows = BadRows::AcceptValid { share_ppm_max: PPM };
+
+/// What reading a file showed, and the list of its bad rows.
+type Read = (ReadReport, Option<PathBuf>);
 
 /// Does what a message asks for; begun `receives` times, this time included.
 pub(crate) async fn run(desk: &Desk, id: ImportId, receives: u32) -> Result<()> {
@@ -52,38 +58,57 @@ struct Work<'a> {
 impl Work<'_> {
     async fn take_in(&mut self) -> std::result::Result<(), Failure> {
         self.save(ImportState::Importing { rows: 0 }).await?;
-        let import = &self.row.body;
-        let bad_rows = import.upload.bad_rows;
-        let path = self.desk.file(&import.upload.blob).await?;
+        let upload = self.row.body.upload.clone();
+        let path = self.desk.file(&upload.blob).await?;
         let reading =
-            upload::reading(self.desk, &import.upload, Some(UploadRows::Devices), import.created_at);
-        if bad_rows == BadRows::RejectAll {
-            let count = self.check(path.clone(), reading).await;
-            self.note(&count?);
-            upload::judge(&self.count(), bad_rows)?;
+            upload::reading(self.desk, &upload, Some(UploadRows::Devices), self.row.body.created_at);
+        let folder = self.desk.work_folder()?;
+        let list = folder.path().join("bad-rows");
+        if upload.bad_rows == EVERY_GOOD_ROW {
+            let read = self.import(path, reading, Some(list)).await?;
+            return self.settle(&upload, read).await;
         }
-        let count = self.import(path, reading).await?;
-        self.note(&count);
-        upload::judge(&count, bad_rows)
+        let read = self.check(path.clone(), reading.clone(), list).await?;
+        self.settle(&upload, read).await?;
+        self.import(path, reading, None).await.map(drop)
+    }
+
+    /// Keeps what was read, and refuses the upload if too much is wrong with it.
+    async fn settle(&mut self, upload: &Upload, (read, list): Read) -> std::result::Result<(), Failure> {
+        self.report.read = read;
+        if let Some(list) = list {
+            self.report.read.bad_rows_blob = Some(upload::store_list(self.desk, upload, &list).await?);
+        }
+        upload::judge(&self.report.read, upload.bad_rows)
     }
 
     /// Reads the whole file and takes nothing.
-    async fn check(&mut self, path: PathBuf, reading: Reading) -> std::result::Result<Count, Failure> {
-        let mut rows = self.during(0, step(move || upload::open(&path, &reading))).await??;
+    async fn check(
+        &mut self,
+        path: PathBuf,
+        reading: Reading,
+        list: PathBuf,
+    ) -> std::result::Result<Read, Failure> {
+        let mut rows = self.during(0, step(move || upload::open(&path, &reading, Some(&list)))).await??;
         loop {
             let is_over;
             (rows, is_over) = self.during(0, step(move || check_some(rows))).await??;
             if is_over {
-                return Ok(rows.count().clone());
+                return step(move || upload::close(rows)).await;
             }
         }
     }
 
     /// While one batch is stored the next is read.
-    async fn import(&mut self, path: PathBuf, reading: Reading) -> std::result::Result<Count, Failure> {
+    async fn import(
+        &mut self,
+        path: PathBuf,
+        reading: Reading,
+        list: Option<PathBuf>,
+    ) -> std::result::Result<Read, Failure> {
         let (most, directory) = (self.desk.config.import_devices, &self.desk.backend.directory);
         let first = move || {
-            let mut rows = upload::open(&path, &reading)?;
+            let mut rows = upload::open(&path, &reading, list.as_deref())?;
             let devices = upload::next_devices(&mut rows, most)?;
             Ok((rows, devices))
         };
@@ -101,7 +126,7 @@ impl Work<'_> {
             self.add(stored?);
             (rows, devices) = next?;
         }
-        Ok(rows.count().clone())
+        step(move || upload::close(rows)).await
     }
 
     fn add(&mut self, imported: Imported) {
@@ -118,17 +143,6 @@ impl Work<'_> {
                 *self.report.by_platform.entry(platform.name().into()).or_default() += here;
             }
         }
-    }
-
-    fn note(&mut self, count: &Count) {
-        let read = &mut self.report.read;
-        (read.rows, read.bad_rows) = (count.rows, count.bad);
-        read.first_bad_rows.clone_from(&count.first_bad);
-    }
-
-    fn count(&self) -> Count {
-        let read = &self.report.read;
-        Count { rows: read.rows, bad: read.bad_rows, first_bad: read.first_bad_rows.clone() }
     }
 
     /// Runs a step and stores progress meanwhile, whenever it is time.
@@ -160,7 +174,7 @@ impl Work<'_> {
         self.row.body.state = state;
         self.row.body.report = Some(self.report.clone());
         let report = &self.report;
-        let detail = json!({ "rows": report.read.rows, "bad_rows": report.read.bad_rows, "added": report.added, "changed": report.changed });
+        let detail = json!({ "rows": report.read.rows, "bad_rows": report.read.bad_rows, "left_out": report.read.left_out, "added": report.added, "changed": report.changed });
         let write = import::put(&self.row.body, Expect::Version(self.row.version));
         self.desk.put_audited(write, Vec::new(), action, detail).await?;
         delete_file(self.desk, &self.row.body.upload.blob).await;
@@ -178,9 +192,9 @@ async fn delete_file(desk: &Desk, blob: &str) {
     }
 }
 
-fn check_some(mut rows: FileRows) -> std::result::Result<(FileRows, bool), Failure> {
+fn check_some(mut rows: Rows) -> std::result::Result<(Rows, bool), Failure> {
     for _ in 0..STEP_ROWS {
-        match rows.next_device().map_err(Error::io("read the upload"))? {
+        match rows.next_device().map_err(failure)? {
             Some(device) => rows.reuse(device),
             None => return Ok((rows, true)),
         }

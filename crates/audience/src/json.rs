@@ -8,29 +8,32 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 
 use crate::cause::Cause;
-use crate::columns::Column;
-use crate::rows::Texts;
+use crate::columns::{Column, ENVIRONMENT};
+use crate::taking::Texts;
 
 /// The texts of the object in `line`.
 pub(crate) fn read(line: &str) -> Result<Texts<'_>, Cause> {
     if !line.trim_start().starts_with('{') {
         return Err(Cause::NotAnObject);
     }
-    let mut twice = None;
+    let mut fault = None;
     let mut reader = serde_json::Deserializer::from_str(line);
-    let read = reader.deserialize_map(Object { twice: &mut twice });
+    let read = reader.deserialize_map(Object { fault: &mut fault });
     let read = read.and_then(|texts| reader.end().map(|()| texts));
-    read.map_err(|error| match (twice, error.classify()) {
-        (Some(name), _) => Cause::Twice(name),
-        // The message would repeat the value.
-        (None, Category::Data) => Cause::Field(error.column()),
-        (None, _) => Cause::NotJson(error.column()),
-    })
+    read.map_err(|error| fault.unwrap_or_else(|| cause(&error)))
+}
+
+/// What an error of the JSON reader says of a line. Its own message would repeat the value.
+pub(crate) fn cause(error: &serde_json::Error) -> Cause {
+    match error.classify() {
+        Category::Data => Cause::Field(error.column()),
+        _ => Cause::NotJson(error.column()),
+    }
 }
 
 struct Object<'b> {
-    /// Set when a field stands twice.
-    twice: &'b mut Option<&'static str>,
+    /// Set when a field is wrong of which more can be said than where it stands.
+    fault: &'b mut Option<Cause>,
 }
 
 impl<'de> Visitor<'de> for Object<'_> {
@@ -44,12 +47,14 @@ impl<'de> Visitor<'de> for Object<'_> {
         let mut texts = Texts::default();
         while let Some(Text(name)) = map.next_key()? {
             let Some(column) = Column::ALL.into_iter().find(|column| column.name() == name) else {
+                *self.fault = (name == ENVIRONMENT).then_some(Cause::Environment);
                 map.next_value::<IgnoredAny>()?;
                 return Err(A::Error::custom("an unknown field"));
             };
-            let Text(value) = map.next_value()?;
+            // No value is as good as no field.
+            let Some(Text(value)) = map.next_value()? else { continue };
             if texts[column as usize].replace(value).is_some() {
-                *self.twice = Some(column.name());
+                *self.fault = Some(Cause::Twice(column.name()));
                 return Err(A::Error::custom("a field stands twice"));
             }
         }
@@ -58,9 +63,9 @@ impl<'de> Visitor<'de> for Object<'_> {
 }
 
 /// A text, borrowed from the line where it has no escapes.
-struct Text<'a>(Cow<'a, str>);
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
 
-impl<'de> serde::Deserialize<'de> for Text<'de> {
+impl<'de: 'a, 'a> serde::Deserialize<'de> for Text<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visit;
         impl<'de> Visitor<'de> for Visit {
@@ -100,7 +105,13 @@ mod tests {
         assert_eq!(read("{\"user\":7}"), Err(Cause::Field(9)));
         assert_eq!(read("{\"usr\":\"secret\"}"), Err(Cause::Field(16)));
         assert_eq!(read("{\"user\":\"a\",\"user\":\"b\"}"), Err(Cause::Twice("user")));
-        assert_eq!(read("{\"key\":null}"), Err(Cause::Field(11)));
+        assert_eq!(read("{\"environment\":\"sandbox\"}"), Err(Cause::Environment));
+    }
+
+    #[test]
+    fn null_is_no_value() {
+        let texts = read("{\"key\":null,\"user\":\"u\"}").unwrap();
+        assert_eq!((texts[Column::Key as usize].as_deref(), texts[0].as_deref()), (None, Some("u")));
     }
 
     proptest! {

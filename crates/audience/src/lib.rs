@@ -1,6 +1,7 @@
 //! Reads uploads, takes devices into the directory, resolves audiences and freezes them into snapshots, writes outcomes
 //! out. All of it is the work of one role, the resolver, which is asked by messages and tells by rows.
 
+mod bad_list;
 mod cause;
 mod columns;
 mod config;
@@ -16,17 +17,22 @@ mod json;
 mod lines;
 mod outbox;
 mod outcome_rows;
+mod pinpoint;
 mod resolve;
 mod role;
 mod rows;
 mod sample;
 mod sorter;
 mod suppress;
+mod taking;
+mod unpack;
 mod upload;
+mod validate;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::{Config, Limits};
 pub use error::{Error, Result};
 pub use role::run;
+pub use validate::{Asked, Verdict, validate};

@@ -14,10 +14,10 @@ use crate::desk::{Desk, Pulse, WorkFolder};
 use crate::door::{Door, LeftOut, UNKNOWN};
 use crate::error::{Error, Failure, Result};
 use crate::freeze::{Freezer, freeze_users};
-use crate::rows::Count;
+use crate::rows::Rows;
 use crate::sample;
 use crate::sorter::Sorter;
-use crate::upload::{self, FileRows, STEP_ROWS, step};
+use crate::upload::{self, STEP_ROWS, failure, step};
 
 /// Does what a message asks for; begun `receives` times, this time included.
 pub(crate) async fn run(desk: &Desk, id: AudienceId, receives: u32) -> Result<()> {
@@ -106,7 +106,8 @@ impl Work<'_> {
         let path = self.desk.file(&upload.blob).await?;
         let audience = &self.row.body;
         let reading = upload::reading(self.desk, upload, audience.rows, audience.created_at);
-        let rows = self.during(step(move || upload::open(&path, &reading))).await??;
+        let list = folder.join("bad-rows");
+        let rows = self.during(step(move || upload::open(&path, &reading, Some(&list)))).await??;
         self.row.body.rows = Some(rows.kind());
         match rows.kind() {
             UploadRows::Users => self.resolve_users(rows, upload, door, folder).await,
@@ -116,7 +117,7 @@ impl Work<'_> {
 
     async fn resolve_users(
         &mut self,
-        mut rows: FileRows,
+        mut rows: Rows,
         upload: &Upload,
         door: Door,
         folder: &Path,
@@ -125,13 +126,12 @@ impl Work<'_> {
         loop {
             let is_over;
             (rows, sorter, is_over) = self.during(step(move || sort_some(rows, sorter))).await??;
-            self.note(rows.count());
+            self.report.read = rows.report();
             if is_over {
                 break;
             }
         }
-        drop(rows);
-        upload::judge(&self.count(), upload.bad_rows)?;
+        self.settle(upload, rows).await?;
         let pushed = sorter.pushed();
         let finish = step(move || Ok(sorter.finish().map_err(Error::io("sort the users"))?));
         let sorted = self.during(finish).await??;
@@ -144,7 +144,7 @@ impl Work<'_> {
 
     async fn take_devices(
         &mut self,
-        mut rows: FileRows,
+        mut rows: Rows,
         upload: &Upload,
         door: Door,
         folder: &Path,
@@ -154,12 +154,12 @@ impl Work<'_> {
         loop {
             let is_over;
             (rows, entering, is_over) = self.during(step(move || push_some(rows, entering))).await??;
-            self.note(rows.count());
+            self.report.read = rows.report();
             if is_over {
                 break;
             }
         }
-        upload::judge(&self.count(), upload.bad_rows)?;
+        self.settle(upload, rows).await?;
         self.report.not_in = entering.left_out.by_reason();
         self.during(step(move || entering.freezer.finish())).await?
     }
@@ -176,15 +176,14 @@ impl Work<'_> {
         }
     }
 
-    fn note(&mut self, count: &Count) {
-        let read = &mut self.report.read;
-        (read.rows, read.bad_rows) = (count.rows, count.bad);
-        read.first_bad_rows.clone_from(&count.first_bad);
-    }
-
-    fn count(&self) -> Count {
-        let read = &self.report.read;
-        Count { rows: read.rows, bad: read.bad_rows, first_bad: read.first_bad_rows.clone() }
+    /// Keeps what was read, and refuses the upload if too much is wrong with it.
+    async fn settle(&mut self, upload: &Upload, rows: Rows) -> std::result::Result<(), Failure> {
+        let (read, list) = step(move || upload::close(rows)).await?;
+        self.report.read = read;
+        if let Some(list) = list {
+            self.report.read.bad_rows_blob = Some(upload::store_list(self.desk, upload, &list).await?);
+        }
+        upload::judge(&self.report.read, upload.bad_rows)
     }
 
     /// Runs a step and stores progress meanwhile, whenever it is time: others see that somebody is at it, and a
@@ -263,12 +262,9 @@ async fn store(desk: &Desk, manifest: &Manifest, folder: &WorkFolder) -> Result<
     Ok(())
 }
 
-fn sort_some(
-    mut rows: FileRows,
-    mut sorter: Sorter,
-) -> std::result::Result<(FileRows, Sorter, bool), Failure> {
+fn sort_some(mut rows: Rows, mut sorter: Sorter) -> std::result::Result<(Rows, Sorter, bool), Failure> {
     for _ in 0..STEP_ROWS {
-        match rows.next_user().map_err(Error::io("read the upload"))? {
+        match rows.next_user().map_err(failure)? {
             Some(user) => sorter.push(user).map_err(Error::io("sort the users"))?,
             None => return Ok((rows, sorter, true)),
         }
@@ -283,14 +279,9 @@ struct Entering {
     left_out: LeftOut,
 }
 
-fn push_some(
-    mut rows: FileRows,
-    mut entering: Entering,
-) -> std::result::Result<(FileRows, Entering, bool), Failure> {
+fn push_some(mut rows: Rows, mut entering: Entering) -> std::result::Result<(Rows, Entering, bool), Failure> {
     for _ in 0..STEP_ROWS {
-        let Some(device) = rows.next_device().map_err(Error::io("read the upload"))? else {
-            return Ok((rows, entering, true));
-        };
+        let Some(device) = rows.next_device().map_err(failure)? else { return Ok((rows, entering, true)) };
         match entering.door.turns_away(&device.user) {
             Some(reason) => entering.left_out.add(reason, 1),
             None => entering.freezer.push(&device)?,

@@ -1,138 +1,136 @@
-//! The rows of an upload, whatever it is written in: user ids or devices, each checked, and a tally of the bad ones.
+//! The rows of an upload, whatever it is written in: user ids or devices, each checked, and a report of the others.
 
-use std::borrow::Cow;
-use std::io::{self, BufRead};
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use model::audience::{BAD_ROWS_MAX, BadRow, UploadFormat, UploadRows};
-use model::device::check_user;
-use model::{Device, Platform, Timestamp};
+use model::audience::{BAD_ROWS_MAX, BadRow, Defaults, Packing, ReadReport, UploadFormat, UploadRows};
+use model::{Device, Timestamp};
 
+use crate::bad_list::BadList;
 use crate::cause::{Cause, Unreadable};
-use crate::columns::{Column, Header, check_kind};
-use crate::fields::Fields;
-use crate::json;
+use crate::columns::Header;
+use crate::config::Limits;
 use crate::lines::Lines;
-
-/// The texts of a row by [`Column`].
-pub(crate) type Texts<'a> = [Option<Cow<'a, str>>; Column::ALL.len()];
-
-/// How many rows there were, and which were bad.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Count {
-    pub(crate) rows: u64,
-    pub(crate) bad: u64,
-    pub(crate) first_bad: Vec<BadRow>,
-}
+use crate::pinpoint::{self, Seen};
+use crate::taking::{self, Taking, Texts};
+use crate::unpack::Unpacked;
+use crate::{columns, json};
 
 /// How an upload is to be read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reading {
     pub(crate) format: UploadFormat,
+    /// How it was said to be packed.
+    pub(crate) packing: Packing,
     /// What the rows were said to be; `None`: the file says it.
     pub(crate) rows: Option<UploadRows>,
-    pub(crate) line_bytes_max: usize,
+    pub(crate) defaults: Defaults,
+    pub(crate) limits: Limits,
     /// Time of registration of a device whose row has none.
     pub(crate) uploaded_at: Timestamp,
 }
 
 /// An upload being read, bad rows passed over and counted.
-pub(crate) struct Rows<R> {
-    lines: Lines<R>,
-    /// The header of a CSV file.
-    header: Option<Header>,
-    rows: UploadRows,
-    uploaded_at: Timestamp,
-    count: Count,
+pub(crate) struct Rows {
+    source: Source,
+    taking: Taking,
+    tally: Tally,
     user: String,
     spare: Option<Device>,
+    packed_bytes: Arc<AtomicU64>,
 }
 
-/// Why no reader could be made.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Unreadable(#[from] Unreadable),
+/// Where rows come from.
+enum Source {
+    Text { lines: Lines<Unpacked>, shape: Shape },
 }
 
-impl<R: BufRead> Rows<R> {
-    /// Reads the header, or looks at the first row, and so finds out what the rows are.
-    pub(crate) fn open(reader: R, reading: &Reading) -> Result<Self, OpenError> {
-        let mut lines = Lines::new(reader, reading.line_bytes_max);
-        loop {
-            if !lines.advance()? {
-                return Err(Unreadable::Empty.into());
-            }
-            refuse_packed(lines.bytes())?;
-            if !lines.is_empty() {
-                break;
-            }
+/// How a line is written.
+enum Shape {
+    Csv(Header),
+    Ndjson,
+    Pinpoint,
+    PinpointCsv(pinpoint::Header),
+    Tokens,
+}
+
+/// What was read so far.
+struct Tally {
+    report: ReadReport,
+    list: Option<BadList>,
+    rows_max: u64,
+}
+
+impl Rows {
+    /// Reads the header, or looks at the first row, and so finds out what the rows are. A file that cannot be read at all
+    /// is an error with an [`Unreadable`] within.
+    pub(crate) fn open(reader: impl Read + Send + 'static, reading: &Reading) -> io::Result<Self> {
+        taking::check_defaults(reading.format, &reading.defaults)?;
+        let unpacked = Unpacked::open(reader, reading.packing, reading.limits)?;
+        let packed_bytes = unpacked.packed_bytes();
+        let mut lines = Lines::new(unpacked, reading.limits.line_bytes_max);
+        while lines.advance()? && lines.is_empty() {}
+        if lines.is_empty() {
+            return Err(Unreadable::Empty.into());
         }
-        let line = lines.number();
-        let (header, rows) = match reading.format {
-            UploadFormat::Csv => {
-                let text = lines.text().map_err(|cause| Unreadable::Header { line, cause })?;
-                let header = Header::read(line, text)?;
-                let rows = header.rows;
-                (Some(header), rows)
-            }
-            UploadFormat::Pinpoint | UploadFormat::Tokens | UploadFormat::Parquet => {
-                return Err(Unreadable::NotBuiltIn(reading.format.name()).into());
-            }
-            UploadFormat::Ndjson => {
-                lines.hold();
-                // A first row that cannot be read says nothing of the others.
-                let seen = match lines.text().and_then(json::read) {
-                    Ok(texts) if is_device(&texts) => UploadRows::Devices,
-                    Ok(_) => UploadRows::Users,
-                    Err(_) => reading.rows.unwrap_or(UploadRows::Users),
-                };
-                (None, seen)
-            }
-        };
+        let (shape, rows) = shape(&mut lines, reading)?;
         if let Some(wanted) = reading.rows.filter(|wanted| *wanted != rows) {
             return Err(Unreadable::OtherRows { found: name(rows), wanted: name(wanted) }.into());
         }
-        let uploaded_at = reading.uploaded_at;
-        let count = Count::default();
-        Ok(Self { lines, header, rows, uploaded_at, count, user: String::new(), spare: None })
+        let taking = Taking {
+            rows,
+            defaults: reading.defaults.clone(),
+            uploaded_at: reading.uploaded_at,
+            names_users: reading.format == UploadFormat::Tokens,
+        };
+        let tally = Tally { report: ReadReport::default(), list: None, rows_max: reading.limits.rows_max };
+        let source = Source::Text { lines, shape };
+        Ok(Self { source, taking, tally, user: String::new(), spare: None, packed_bytes })
+    }
+
+    /// Has bad rows listed.
+    pub(crate) fn list_in(&mut self, list: BadList) {
+        self.tally.list = Some(list);
+    }
+
+    /// The list of bad rows, to be finished.
+    pub(crate) const fn take_list(&mut self) -> Option<BadList> {
+        self.tally.list.take()
     }
 
     /// What the rows are.
     pub(crate) const fn kind(&self) -> UploadRows {
-        self.rows
+        self.taking.rows
     }
 
     /// What was read so far.
-    pub(crate) const fn count(&self) -> &Count {
-        &self.count
+    pub(crate) fn report(&self) -> ReadReport {
+        let Source::Text { lines, .. } = &self.source;
+        ReadReport { unpacked_bytes: lines.bytes_read(), ..self.tally.report.clone() }
+    }
+
+    /// Bytes of the file that were needed so far, to be looked at from anywhere.
+    pub(crate) fn packed_bytes(&self) -> Arc<AtomicU64> {
+        self.packed_bytes.clone()
     }
 
     /// The next good row's user.
     pub(crate) fn next_user(&mut self) -> io::Result<Option<&str>> {
-        let mut user = std::mem::take(&mut self.user);
-        let is_there = self.next_good(|texts, _| {
-            let text = texts[Column::User as usize].as_deref().ok_or(Cause::Missing("user"))?;
-            check_user(text)?;
-            user.clear();
-            user.push_str(text);
-            Ok(())
-        })?;
-        self.user = user;
+        let user = &mut self.user;
+        let is_there =
+            self.source.next_good(&self.taking, &mut self.tally, |taking, texts| taking.user(texts, user))?;
         Ok(is_there.then_some(&*self.user))
     }
 
     /// The next good row's device.
     pub(crate) fn next_device(&mut self) -> io::Result<Option<Device>> {
-        let mut spare = self.spare.take();
+        let spare = &mut self.spare;
         let mut found = None;
-        self.next_good(|texts, uploaded_at| {
-            let device = fill(texts, uploaded_at, spare.take())?;
-            found = Some(device.checked()?);
+        self.source.next_good(&self.taking, &mut self.tally, |taking, texts| {
+            found = Some(taking.device(texts, spare.take())?);
             Ok(())
         })?;
-        self.spare = spare;
         Ok(found)
     }
 
@@ -140,100 +138,150 @@ impl<R: BufRead> Rows<R> {
     pub(crate) fn reuse(&mut self, device: Device) {
         self.spare = Some(device);
     }
+}
 
+impl Source {
     /// Offers row after row until one is taken; false at the end.
     fn next_good(
         &mut self,
-        mut take: impl FnMut(&Texts<'_>, Timestamp) -> Result<(), Cause>,
+        taking: &Taking,
+        tally: &mut Tally,
+        mut take: impl FnMut(&Taking, &Texts<'_>) -> Result<(), Cause>,
     ) -> io::Result<bool> {
-        while self.lines.advance()? {
-            if self.lines.is_empty() {
+        let Source::Text { lines, shape } = self;
+        while shape.advance(lines)? {
+            if lines.is_empty() {
                 continue;
             }
-            self.count.rows += 1;
-            let read = self.lines.text().and_then(|line| {
-                let texts = match &self.header {
-                    Some(header) => read_csv(header, line)?,
-                    None => json::read(line)?,
-                };
-                check_kind(self.rows, is_device(&texts))?;
-                take(&texts, self.uploaded_at)
+            tally.add()?;
+            let read = lines.text().and_then(|line| match shape.read(line)? {
+                Seen::Device(texts) => take(taking, &texts).map(|()| None),
+                Seen::LeftOut(why) => Ok(Some(why)),
             });
             match read {
-                Ok(()) => return Ok(true),
-                Err(cause) => self.count.add_bad(&self.lines, &cause),
+                Ok(None) => return Ok(true),
+                Ok(Some(why)) => tally.leave_out(why),
+                Err(cause) => tally.add_bad(lines.number(), lines.byte(), &cause)?,
             }
         }
         Ok(false)
     }
 }
 
-impl Count {
-    fn add_bad<R: BufRead>(&mut self, lines: &Lines<R>, cause: &Cause) {
-        self.bad += 1;
-        if self.first_bad.len() < BAD_ROWS_MAX {
-            let (line, byte) = (lines.number(), lines.byte());
-            self.first_bad.push(BadRow {
-                line,
-                byte,
-                reason: cause.reason().into(),
-                cause: cause.to_string(),
-            });
+impl Shape {
+    fn advance<R: Read>(&self, lines: &mut Lines<R>) -> io::Result<bool> {
+        match self {
+            Shape::Csv(_) | Shape::PinpointCsv(_) => {}
+            Shape::Ndjson | Shape::Pinpoint | Shape::Tokens => return lines.advance(),
+        }
+        let is_there = lines.advance_record()?;
+        // Quotes that pair up by chance: the first line is bad, and those after it may be good.
+        if lines.is_record() && lines.text().and_then(|record| self.read(record).map(drop)).is_err() {
+            lines.retreat();
+        }
+        Ok(is_there)
+    }
+
+    fn read<'a>(&self, line: &'a str) -> Result<Seen<'a>, Cause> {
+        match self {
+            Shape::Csv(header) => header.texts(line).map(Seen::Device),
+            Shape::Ndjson => json::read(line).map(Seen::Device),
+            Shape::Pinpoint => pinpoint::read(line),
+            Shape::PinpointCsv(header) => header.endpoint(line),
+            Shape::Tokens => {
+                let mut texts = Texts::default();
+                texts[columns::Column::Key as usize] = Some(line.into());
+                Ok(Seen::Device(texts))
+            }
         }
     }
 }
 
-fn read_csv<'a>(header: &Header, line: &'a str) -> Result<Texts<'a>, Cause> {
-    let mut texts = Texts::default();
-    let mut found = 0;
-    for field in Fields::new(line) {
-        let field = field?;
-        if let Some(column) = header.columns.get(found) {
-            texts[*column as usize] = Some(field);
+/// What the first line that is not empty says of the file.
+fn shape<R: Read>(lines: &mut Lines<R>, reading: &Reading) -> io::Result<(Shape, UploadRows)> {
+    let line = lines.number();
+    let Limits { columns_max, .. } = reading.limits;
+    let text = || lines.text().map_err(|cause| Unreadable::Header { line, cause });
+    let is_object = begins(lines, "{");
+    let other = |found| Unreadable::OtherFormat { found, wanted: reading.format.name() };
+    match reading.format {
+        _ if begins(lines, "PAR1") => Err(other("Parquet").into()),
+        UploadFormat::Csv | UploadFormat::Tokens if is_object => Err(other("JSON").into()),
+        UploadFormat::Csv => {
+            let header = Header::read(line, text()?, columns_max, &reading.defaults)?;
+            let rows = header.rows;
+            Ok((Shape::Csv(header), rows))
         }
-        found += 1;
+        UploadFormat::Ndjson | UploadFormat::Pinpoint if begins(lines, "[") => {
+            Err(other("a JSON array, not an object a line").into())
+        }
+        UploadFormat::Ndjson => {
+            let is_header =
+                |text| Header::read(line, text, columns_max, &reading.defaults).is_ok_and(|_| !is_object);
+            // A first row that cannot be read says nothing of the others.
+            let rows = match lines.text().and_then(json::read) {
+                Ok(texts) if taking::is_device(&texts) => UploadRows::Devices,
+                Ok(_) => UploadRows::Users,
+                Err(_) if lines.text().is_ok_and(is_header) => return Err(other("CSV").into()),
+                Err(_) => reading.rows.unwrap_or(UploadRows::Users),
+            };
+            lines.hold();
+            Ok((Shape::Ndjson, rows))
+        }
+        UploadFormat::Pinpoint if is_object => {
+            lines.hold();
+            Ok((Shape::Pinpoint, UploadRows::Devices))
+        }
+        UploadFormat::Pinpoint => {
+            let header = pinpoint::Header::read(line, text()?, columns_max)?;
+            Ok((Shape::PinpointCsv(header), UploadRows::Devices))
+        }
+        UploadFormat::Tokens => {
+            lines.hold();
+            Ok((Shape::Tokens, UploadRows::Devices))
+        }
+        UploadFormat::Parquet => Err(Unreadable::NotBuiltIn("Parquet").into()),
     }
-    let wanted = header.len();
-    if found == wanted { Ok(texts) } else { Err(Cause::Fields { found, wanted }) }
 }
 
-fn is_device(texts: &Texts<'_>) -> bool {
-    texts[Column::Platform as usize..].iter().any(Option::is_some)
+fn begins<R: Read>(lines: &Lines<R>, with: &str) -> bool {
+    lines.text().is_ok_and(|text| text.trim_start().starts_with(with))
 }
 
-/// The device that a row describes, not yet checked, in the memory of `spare`.
-fn fill(texts: &Texts<'_>, uploaded_at: Timestamp, spare: Option<Device>) -> Result<Device, Cause> {
-    let text = |column: Column| texts[column as usize].as_deref().ok_or(Cause::Missing(column.name()));
-    let platform: Platform = text(Column::Platform)?.parse()?;
-    let registered_at: Timestamp = match texts[Column::RegisteredAt as usize].as_deref() {
-        None | Some("") => uploaded_at,
-        Some(text) => text.parse()?,
-    };
-    let mut device = spare.unwrap_or_else(|| empty(platform));
-    (device.platform, device.registered_at) = (platform, registered_at);
-    let places = [
-        (Column::User, &mut device.user),
-        (Column::Key, &mut device.key),
-        (Column::App, &mut device.app),
-        (Column::Locale, &mut device.locale),
-        (Column::Market, &mut device.market),
-    ];
-    for (column, place) in places {
-        place.clear();
-        place.push_str(text(column)?);
+impl Tally {
+    /// Counts a row, of whatever kind.
+    fn add(&mut self) -> Result<(), Unreadable> {
+        self.report.rows += 1;
+        let fits = self.report.rows <= self.rows_max;
+        fits.then_some(()).ok_or(Unreadable::TooManyRows(self.rows_max))
     }
-    Ok(device)
+
+    fn add_bad(&mut self, line: u64, byte: u64, cause: &Cause) -> io::Result<()> {
+        let (report, reason) = (&mut self.report, cause.reason());
+        report.bad_rows += 1;
+        count(&mut report.bad_by_reason, reason);
+        let is_shown = report.first_bad_rows.len() < BAD_ROWS_MAX;
+        let list = self.list.as_mut().filter(|list| list.has_room());
+        if !is_shown && list.is_none() {
+            return Ok(());
+        }
+        let bad = BadRow { line, byte, reason: reason.into(), cause: cause.to_string() };
+        list.map_or(Ok(()), |list| list.push(&bad))?;
+        if is_shown {
+            report.first_bad_rows.push(bad);
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, why: &'static str) {
+        count(&mut self.report.left_out, why);
+    }
 }
 
-const fn empty(platform: Platform) -> Device {
-    Device {
-        user: String::new(),
-        platform,
-        key: String::new(),
-        app: String::new(),
-        locale: String::new(),
-        market: String::new(),
-        registered_at: Timestamp(0),
+fn count(by_reason: &mut std::collections::BTreeMap<String, u64>, reason: &'static str) {
+    match by_reason.get_mut(reason) {
+        Some(number) => *number += 1,
+        None => drop(by_reason.insert(reason.into(), 1)),
     }
 }
 
@@ -242,19 +290,6 @@ const fn name(rows: UploadRows) -> &'static str {
         UploadRows::Users => "users",
         UploadRows::Devices => "devices",
     }
-}
-
-/// What people upload by mistake, by how it begins.
-fn refuse_packed(bytes: &[u8]) -> Result<(), Unreadable> {
-    const KINDS: [(&[u8], &str); 5] = [
-        (b"\x1f\x8b", "gzip"),
-        (b"\x28\xb5\x2f\xfd", "zstd"),
-        (b"PK\x03\x04", "a zip archive or a spreadsheet"),
-        (b"\xff\xfe", "UTF-16 text"),
-        (b"\xfe\xff", "UTF-16 text"),
-    ];
-    let kind = KINDS.iter().find(|(start, _)| bytes.starts_with(start));
-    kind.map_or(Ok(()), |(_, name)| Err(Unreadable::Packed(name)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod audiences;
 pub(crate) mod audit;
+pub(crate) mod bad_rows;
 pub(crate) mod campaigns;
 pub(crate) mod directory;
 pub(crate) mod events;
@@ -40,6 +41,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(imports::create, imports::list))
         .routes(routes!(imports::get))
+        .routes(routes!(bad_rows::of_import))
         .routes(routes!(directory::count))
         .routes(routes!(directory::delete_user))
         .routes(routes!(audiences::create, audiences::list))
@@ -47,6 +49,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(audiences::upload))
         .routes(routes!(suppression::count, suppression::add))
         .routes(routes!(suppression::get, suppression::remove))
+        .routes(routes!(bad_rows::of_audience))
         .routes(routes!(campaigns::create, campaigns::list))
         .routes(routes!(campaigns::get, campaigns::replace))
         .routes(routes!(campaigns::preview))

@@ -1,6 +1,7 @@
 //! The API over a backend in memory, called as its users call it: through the router, without a socket.
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails its test")]
 
+mod bad_rows;
 mod campaigns;
 mod go;
 mod launches;

@@ -51,11 +51,25 @@ fn days(number: u32) -> Duration {
 pub(super) fn resolver(config: &Config) -> audience::Config {
     audience::Config {
         build_bytes_max: usize::try_from(config.resolver.build_bytes_max).unwrap_or(usize::MAX),
-        line_bytes_max: usize::try_from(config.api.line_bytes_max).unwrap_or(usize::MAX),
         uploads_kept: days(config.retention.uploads_days),
         exports_kept: days(config.retention.exports_days),
         snapshots_kept: days(config.retention.snapshots_days),
+        limits: limits(config),
         ..audience::Config::default()
+    }
+}
+
+/// What an upload may be.
+pub(crate) fn limits(config: &Config) -> audience::Limits {
+    let uploads = &config.uploads;
+    audience::Limits {
+        line_bytes_max: usize::try_from(uploads.line_bytes_max).unwrap_or(usize::MAX),
+        columns_max: usize::try_from(uploads.columns_max).unwrap_or(usize::MAX),
+        rows_max: uploads.rows_max,
+        unpacked_bytes_max: uploads.unpacked_bytes_max,
+        ratio_max: uploads.unpacked_ratio_max,
+        bad_rows_listed_max: uploads.bad_rows_listed_max,
+        ..audience::Limits::default()
     }
 }
 

@@ -8,3 +8,4 @@ mod mistakes;
 mod nginx;
 mod roles;
 mod support;
+mod validate;

@@ -99,3 +99,98 @@ async fn a_file_with_one_user_for_all_devices_is_refused_at_once() {
     assert_eq!(why(&import), "user anonymous would have more than 10000 devices");
     assert_eq!(import.report.unwrap().added, 9_000, "what was taken before is told");
 }
+
+/// The list of bad rows that a report names.
+async fn listed(bench: &Bench, import: &Import) -> Vec<model::audience::BadRow> {
+    let blob = import.report.as_ref().unwrap().read.bad_rows_blob.clone().expect("it has a list");
+    let packed = bench.backend().blobs.get(&blob).await.unwrap().unwrap();
+    let text = zstd::decode_all(&packed[..]).unwrap();
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn every_bad_row_is_listed_whether_the_file_is_taken_or_not() {
+    let bench = Bench::new();
+    let good = csv(&[device("u1", 1)]);
+    let text = good + &"u2,fcm,a key,app,en,us,\n".repeat(70);
+    for (number, bad_rows) in [BadRows::RejectAll, EVERY_GOOD_ROW].into_iter().enumerate() {
+        let import = import_text(&bench, number as u128, &text, bad_rows).await;
+        let list = listed(&bench, &import).await;
+        assert_eq!((list.len(), list[69].line, list[69].reason.as_str()), (70, 72, "fcm_key"));
+        let read = import.report.unwrap().read;
+        assert_eq!((read.bad_rows, read.first_bad_rows.len()), (70, model::audience::BAD_ROWS_MAX));
+        assert_eq!(read.first_bad_rows, list[..model::audience::BAD_ROWS_MAX]);
+    }
+    assert_eq!(bench.staged(), 0, "work folders are removed");
+}
+
+#[tokio::test]
+async fn a_list_of_bad_rows_ends_where_the_configuration_says() {
+    let limits = crate::Limits { bad_rows_listed_max: 30, ..crate::Limits::default() };
+    let bench = Bench::with(Config { limits, ..Config::default() });
+    let text = csv(&[device("u1", 1)]) + &"u2\n".repeat(70);
+    let import = import_text(&bench, 1, &text, BadRows::RejectAll).await;
+    assert_eq!(listed(&bench, &import).await.len(), 30);
+    assert_eq!(import.report.unwrap().read.bad_rows, 70);
+}
+
+#[tokio::test]
+async fn more_bad_rows_than_their_share_keep_the_whole_file_out() {
+    let bench = Bench::new();
+    let devices: Vec<Device> = (0..9).map(|number| device("u", number)).collect();
+    let text = csv(&devices) + "rubbish\n";
+    let a_tenth = |share_ppm_max| BadRows::AcceptValid { share_ppm_max };
+    let import = import_text(&bench, 1, &text, a_tenth(99_999)).await;
+    assert!(
+        why(&import).starts_with("1 of 10 rows are bad, a larger share than 0.099999"),
+        "{}",
+        why(&import)
+    );
+    assert_eq!(bench.backend().directory.count().await.unwrap(), (0, 0));
+    let import = import_text(&bench, 2, &text, a_tenth(100_000)).await;
+    assert_eq!(import.report.unwrap().added, 9);
+}
+
+#[tokio::test]
+async fn a_packed_export_of_pinpoint_is_taken_in_and_says_whom_it_leaves_out() {
+    let bench = Bench::new();
+    let endpoints = [
+        r#"{"Id":"e1","ChannelType":"APNS","Address":"00AA","User":{"UserId":"ann"},"Location":{"Country":"DE"}}"#,
+        r#"{"Id":"e2","ChannelType":"GCM","Address":"tok:2","OptOut":"ALL"}"#,
+        r#"{"Id":"e3","ChannelType":"EMAIL","Address":"a@example.org"}"#,
+        r#"{"Id":"e4","ChannelType":"GCM","Address":"tok:4","Demographic":{"Locale":"pt_BR"}}"#,
+    ];
+    let packed = crate::unpack::tests::gzip(endpoints.join("\n").as_bytes());
+    let mut upload = bench.blob("imports/1/1", &packed).await;
+    upload.format = UploadFormat::Pinpoint;
+    upload.defaults = Defaults {
+        apns_app: Some("a.b".into()),
+        fcm_app: Some("p".into()),
+        locale: Some("en".into()),
+        market: Some("us".into()),
+        platform: None,
+    };
+    let id = bench.import(1, upload).await;
+    import::run(&bench.desk, id, 1).await.unwrap();
+    let report = bench.read_import(id).await.body.report.unwrap();
+    assert_eq!((report.read.rows, report.added, report.read.bad_rows), (4, 2, 0));
+    assert_eq!(report.read.left_out, [("channel_email".into(), 1), ("opted_out".into(), 1)].into());
+    let found = bench.backend().directory.devices(&["ann".into(), "e4".into()]).await.unwrap();
+    assert_eq!((found[0][0].key.as_str(), found[0][0].market.as_str()), ("00aa", "de"));
+    assert_eq!((found[1][0].locale.as_str(), found[1][0].market.as_str()), ("pt-BR", "us"));
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_off_changes_nothing() {
+    let bench = Bench::with(Config { import_devices: 10, ..Config::default() });
+    let devices: Vec<Device> = (0..5_000).map(|number| device(&format!("u{number}"), number)).collect();
+    let packed = crate::unpack::tests::gzip(csv(&devices).as_bytes());
+    let upload = bench.blob("imports/1/1", &packed[..packed.len() - 9]).await;
+    let id = bench.import(1, upload).await;
+    import::run(&bench.desk, id, 1).await.unwrap();
+    let import = bench.read_import(id).await.body;
+    let wanted = format!("in the middle of what gzip packed, at its byte {}", packed.len() - 9);
+    assert!(why(&import).contains(&wanted), "{}", why(&import));
+    assert_eq!(bench.backend().directory.count().await.unwrap(), (0, 0));
+}

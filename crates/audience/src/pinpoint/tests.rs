@@ -1,0 +1,73 @@
+//! Endpoints as Pinpoint documents them.
+
+use super::*;
+
+const ENDPOINT: &str = r#"{"Id":"e1","ChannelType":"GCM","Address":"tok:1","EndpointStatus":"ACTIVE","OptOut":"NONE",
+"Location":{"City":"Rio","Country":"BR","Latitude":-22.9},"Demographic":{"Make":"x","Locale":"pt_BR"},
+"EffectiveDate":"2026-01-02T03:04:05.678Z","CreationDate":"2020-01-01T00:00:00Z","RequestId":"r","CohortId":"39",
+"Attributes":{"Interests":["Music"]},"Metrics":{"m":6.0},"User":{"UserId":"ann","UserAttributes":{"a":["b"]}}}"#;
+
+fn texts<'a>(seen: &'a Seen<'_>) -> [Option<&'a str>; 7] {
+    match seen {
+        Seen::Device(texts) => std::array::from_fn(|index| texts[index].as_deref()),
+        Seen::LeftOut(why) => panic!("left out: {why}"),
+    }
+}
+
+#[test]
+fn an_endpoint_is_a_device() {
+    let wanted = [
+        Some("ann"),
+        Some("fcm"),
+        Some("tok:1"),
+        None,
+        Some("pt-BR"),
+        Some("br"),
+        Some("2026-01-02T03:04:05.678Z"),
+    ];
+    assert_eq!(texts(&read(ENDPOINT).unwrap()), wanted);
+}
+
+#[test]
+fn an_endpoint_of_nobody_is_its_own_user_and_as_old_as_it_is() {
+    let line = r#"{"Id":"e1","ChannelType":"APNS","Address":"00aa","User":{"UserId":""},"CreationDate":"d","Location":null}"#;
+    let seen = read(line).unwrap();
+    assert_eq!(texts(&seen), [Some("e1"), Some("apns"), Some("00aa"), None, None, None, Some("d")]);
+}
+
+#[test]
+fn endpoints_that_are_no_devices_to_send_to_are_left_out_by_reason() {
+    let cases = [
+        (r#"{"ChannelType":"EMAIL","Address":"a@example.org"}"#, "channel_email"),
+        (r#"{"ChannelType":"APNS_SANDBOX","Address":"00"}"#, "channel_apns_sandbox"),
+        (r#"{"ChannelType":"PIGEON"}"#, "channel_unknown"),
+        (r#"{"ChannelType":"APNS","Address":"00","OptOut":"ALL"}"#, "opted_out"),
+        (r#"{"ChannelType":"APNS","Address":"00","EndpointStatus":"INACTIVE","OptOut":"ALL"}"#, "inactive"),
+        (r#"{"ChannelType":"GCM","Address":"00","OptOut":"SOMETIMES"}"#, "opted_out"),
+    ];
+    for (line, why) in cases {
+        assert_eq!(read(line), Ok(Seen::LeftOut(why)), "{line}");
+    }
+}
+
+#[test]
+fn what_is_no_endpoint_is_a_bad_row() {
+    assert_eq!(read("[]"), Err(Cause::NotAnObject));
+    assert_eq!(read("{\"Id\":7}"), Err(Cause::Field(7)));
+    assert!(matches!(read("{\"Id\":\"e\""), Err(Cause::NotJson(_))));
+    assert!(matches!(read("{\"Id\":\"e\",\"Id\":\"f\"}"), Err(Cause::Field(_))));
+}
+
+#[test]
+fn csv_with_the_same_names_says_the_same() {
+    let head = "Id,ChannelType,Address,OptOut,Attributes.Interests,Demographic.Locale,Location.Country,User.UserId,EffectiveDate";
+    let header = Header::read(1, head, 9).unwrap();
+    let record = "e1,GCM,tok:1,NONE,\"Music\nArt\",pt_BR,BR,ann,2026-01-02T03:04:05.678Z";
+    assert_eq!(texts(&header.endpoint(record).unwrap()), texts(&read(ENDPOINT).unwrap()));
+    assert_eq!(header.endpoint("e1,SMS,,,,,,,").unwrap(), Seen::LeftOut("channel_sms"));
+    assert_eq!(header.endpoint("e1,SMS"), Err(Cause::Fields { found: 2, wanted: 9 }));
+    let fault = |text| Header::read(1, text, 9).err().unwrap().to_string();
+    assert!(fault("Id,Address").contains("has ChannelType and Address"));
+    assert!(fault("Address,ChannelType,Address").contains("Address stands twice"));
+    assert!(fault(",,,,,,,,,").contains("more than 9 columns"));
+}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::audience_validate::Validate;
+use crate::bench::audience::AudienceBench;
 use crate::bench::{
     push::{PushBench, Request},
     snapshot::SnapshotBench,
@@ -99,6 +100,9 @@ pub(crate) enum Bench {
     /// Print a request to APNs as `push` sends it, for other clients to send the same.
     #[command(after_help = "Example:\n  fanfare bench request --body-bytes 191 --tokens 1000")]
     Request(Request),
+    /// Import, upload, resolve and export through the real API and resolver.
+    #[command(after_help = "Example:\n  fanfare bench audience --devices 600000 --json")]
+    Audience(AudienceBench),
     /// Build, verify, load and read a snapshot.
     #[command(after_help = "Example:\n  fanfare bench snapshot --devices 6000000 --json")]
     Snapshot(SnapshotBench),

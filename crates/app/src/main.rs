@@ -59,6 +59,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Sim(sim) => sim.run()?,
         Command::Bench(Bench::Push(bench)) => return Ok(verdict(bench.run()?)),
+        Command::Bench(Bench::Audience(bench)) => bench.run()?,
         Command::Bench(Bench::Request(request)) => request.run()?,
         Command::Bench(Bench::Snapshot(bench)) => bench.run()?,
         Command::Audience(AudienceCommand::Validate(validate)) => {

@@ -91,6 +91,11 @@ impl Service {
         Ok(service)
     }
 
+    /// What its roles stand on.
+    pub(crate) const fn backend(&self) -> &backend::Backend {
+        &self.embedded.backend
+    }
+
     fn spawn_api(&mut self, config: &Config, runtime: &Runtime, listener: TcpListener) {
         let (backend, shutdown) = (self.embedded.backend.clone(), self.shutdown.clone());
         let api = api::Api::new(backend, runtime.clone(), settings::api(config), shutdown);

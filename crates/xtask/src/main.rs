@@ -1,6 +1,7 @@
 //! What a person would otherwise have to remember: `cargo xtask <verb>`.
 
 mod arrows;
+mod audience;
 mod bench;
 mod faults;
 mod fuzz;
@@ -67,6 +68,10 @@ enum Bench {
     ///
     /// Example: cargo xtask bench scale --series body,threads
     Scale(scale::Scale),
+    /// How fast devices and audiences come in and outcomes go out, beside the floors: some three minutes.
+    ///
+    /// Example: cargo xtask bench audience --rounds 1
+    Audience(audience::Audience),
 }
 
 /// What is checked is built with this.
@@ -99,6 +104,7 @@ fn main() -> Result<()> {
         }
         Verb::Bench(Bench::Peers(peers)) => peers.run(),
         Verb::Bench(Bench::Scale(scale)) => scale.run(),
+        Verb::Bench(Bench::Audience(audience)) => audience.run(),
     }
 }
 

@@ -1,4 +1,5 @@
 //! `fanfare bench`: parts measured on this machine.
 
+pub(crate) mod audience;
 pub(crate) mod push;
 pub(crate) mod snapshot;

@@ -2,12 +2,12 @@
 //! compared with what the records say.
 
 mod account;
-mod client;
+pub(crate) mod client;
 mod go;
 mod kill;
 mod plot;
 pub(crate) mod population;
-mod preparation;
+pub(crate) mod preparation;
 mod progress;
 mod proof;
 mod run;

@@ -65,7 +65,8 @@ impl Engineer {
         Ok(Prepared { population: self.population, campaign, import, resolve, ready })
     }
 
-    async fn import(&self) -> Result<Duration> {
+    /// Imports every device over HTTP and waits until all are in the directory.
+    pub(crate) async fn import(&self) -> Result<Duration> {
         let mut progress = Progress::new(&self.clock, "import devices");
         let population = self.population;
         let written = Arc::new(AtomicU64::new(0));
@@ -97,7 +98,8 @@ impl Engineer {
         Ok(progress.done(&format!("{devices} devices in the directory")))
     }
 
-    async fn audience(&self) -> Result<(String, Duration)> {
+    /// Makes an audience of everybody, uploads its users and waits until it is frozen: its id, and how long that took.
+    pub(crate) async fn audience(&self) -> Result<(String, Duration)> {
         let mut progress = Progress::new(&self.clock, "upload audience");
         let made =
             self.client.call(Method::POST, "/v1/audiences", Some(&json!({ "name": "everybody" }))).await?;

@@ -1,0 +1,244 @@
+//! `fanfare bench audience`: devices imported over HTTP, fresh and as an upsert, users uploaded, resolved and frozen, outcomes
+//! exported, by the real API and resolver on an embedded installation of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use backend::rows::shard::{Claim, ShardName, ShardRow};
+use backend::store::Transacted;
+use backend::{Backend, Expect, rows};
+use clap::Args;
+use model::campaign::{Content, Policy, Wave};
+use model::launch::Finish;
+use model::runtime::{Clock, Randomness};
+use model::{
+    Audience, CampaignId, Launch, LaunchId, Manifest, Outcome, OutcomeRuns, Plan, Purpose, ShardSizes,
+    Timestamp,
+};
+use report::{Part, Positions, ShardRecord};
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::config::{Config, InstallationKind};
+use crate::demo::client::Client;
+use crate::demo::population::Population;
+use crate::demo::preparation::{Engineer, text};
+use crate::machine;
+use crate::roles::{RoleName, Service};
+use crate::runtime::{self, SystemClock};
+
+/// What has not got any further for this long is stuck.
+const PATIENCE: Duration = Duration::from_secs(120);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Records written in one call.
+const RECORDS: usize = 64;
+
+/// Measure importing, uploading, resolving and exporting.
+#[derive(Args)]
+pub(crate) struct AudienceBench {
+    /// Devices, half of them iPhones; users are two thirds of that.
+    #[arg(long, default_value_t = 6_000_000, value_parser = clap::value_parser!(u64).range(100..=100_000_000))]
+    devices: u64,
+    /// Decides the population.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was measured. Seconds are of the wall clock, from the request to the end of the work, with whoever generates the
+/// rows on the same cores.
+#[derive(Serialize)]
+struct Figures {
+    devices: u64,
+    users: u64,
+    import_fresh_s: f64,
+    import_fresh_per_second: f64,
+    import_upsert_s: f64,
+    import_upsert_per_second: f64,
+    upload_and_resolve_s: f64,
+    export_s: f64,
+    export_per_second: f64,
+    export_bytes: u64,
+    peak_bytes: u64,
+}
+
+impl AudienceBench {
+    pub(crate) fn run(&self) -> Result<()> {
+        let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let folder =
+            tempfile::Builder::new().prefix("fanfare-bench-").tempdir().context("temporary folder")?;
+        let figures = tokio.block_on(Box::pin(self.measure(folder.path())))?;
+        if self.json {
+            println!("{}", serde_json::to_string(&figures)?);
+        } else {
+            print!("{}", figures.table());
+        }
+        Ok(())
+    }
+
+    async fn measure(&self, folder: &Path) -> Result<Figures> {
+        let mut config = Config::load(None, std::iter::empty())?;
+        config.installation.kind = InstallationKind::Simulated;
+        config.backend.folder = folder.to_owned();
+        config.api.listen = "127.0.0.1:0".parse()?;
+        let service = Service::start(&config, &[RoleName::Api, RoleName::Resolver]).await?;
+        let address = service.address().context("the api has no address")?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let client = Client::new(&format!("http://{address}"), "eve", Arc::clone(&clock))?;
+        let registered_at = Timestamp::from_secs(1_700_000_000);
+        let population = Population { seed: self.seed, devices: self.devices, registered_at, only: None };
+        let engineer =
+            Engineer { client: client.clone(), clock: Arc::clone(&clock), population, patience: PATIENCE };
+        machine::forget_peak();
+        let fresh = engineer.import().await?;
+        // Every device again, registered a day later: each is changed.
+        let again = Population { registered_at: registered_at + Duration::from_secs(86_400), ..population };
+        let upsert = Engineer {
+            client: client.clone(),
+            clock: Arc::clone(&clock),
+            population: again,
+            patience: PATIENCE,
+        }
+        .import()
+        .await?;
+        let (audience, resolve) = engineer.audience().await?;
+        let audience: Audience = client.get(&format!("/v1/audiences/{audience}")).await?;
+        let snapshot = audience.snapshot().context("the audience is not frozen")?;
+        let launch = write_launch(service.backend(), snapshot).await?;
+        let start = clock.monotonic();
+        let bytes = export(&client, &*clock, launch).await?;
+        let export = clock.monotonic().since(start);
+        let users = audience.report.context("a frozen audience without report")?.users;
+        let figures = self.figures(users, [fresh, upsert, resolve, export], bytes);
+        service.stop().await?;
+        Ok(figures)
+    }
+
+    fn figures(&self, users: u64, times: [Duration; 4], export_bytes: u64) -> Figures {
+        let [fresh, upsert, resolve, export] = times.map(|time| time.as_secs_f64());
+        let devices = self.devices as f64;
+        Figures {
+            devices: self.devices,
+            users,
+            import_fresh_s: fresh,
+            import_fresh_per_second: devices / fresh,
+            import_upsert_s: upsert,
+            import_upsert_per_second: devices / upsert,
+            upload_and_resolve_s: resolve,
+            export_s: export,
+            export_per_second: devices / export,
+            export_bytes,
+            peak_bytes: machine::peak_bytes(),
+        }
+    }
+}
+
+/// A launch that is over, everybody accepted: an export needs its rows.
+async fn write_launch(backend: &Backend, snapshot: model::Digest) -> Result<LaunchId> {
+    let runtime = runtime::real();
+    let manifest = rows::audience::manifest(&*backend.blobs, snapshot).await?.context("no manifest")?;
+    let launch = launch(&manifest, &*runtime.randomness, runtime.clock.now());
+    let (store, plan) = (&*backend.store, Plan::new(&manifest, &launch.wave, &launch.sizes));
+    if store.transact(rows::launch::create(&launch)).await? != Transacted::Done {
+        bail!("the launch could not be written");
+    }
+    for shards in plan.shards().chunks(RECORDS) {
+        let mut writes = Vec::new();
+        for shard in shards {
+            let name = ShardName {
+                launch: launch.id,
+                slice: plan.slice_of(shard.number),
+                shard: shard.number,
+                attempt: 0,
+            };
+            let part = Part {
+                worker: "bench".into(),
+                positions: Positions::all(shard.count),
+                outcomes: OutcomeRuns::uniform(Outcome::ACCEPTED, shard.count),
+                ..Part::default()
+            };
+            let record = ShardRecord::new(launch.id, shard.number, 0, shard.count, 1, part)?;
+            let claim =
+                Claim { owner: 1, epoch: 1, attempts: 1, lease_until: Timestamp(0), is_started: false };
+            let row = ShardRow { claim, record: Some(record.encode()), is_open: false };
+            writes.push(rows::shard::put(&name, &row, Expect::Absent));
+        }
+        store.write(writes).await?;
+    }
+    let finish = Finish { at: launch.pressed_at, late_over_at: Some(launch.pressed_at) };
+    store
+        .write(vec![
+            rows::launch::put_finish(launch.id, &finish, Expect::Absent),
+            rows::launch::close(launch.id),
+        ])
+        .await?;
+    Ok(launch.id)
+}
+
+fn launch(manifest: &Manifest, randomness: &dyn Randomness, now: Timestamp) -> Launch {
+    let (wave, sizes) = (Wave { name: "all".into(), markets: Vec::new() }, ShardSizes::default());
+    let plan = Plan::new(manifest, &wave, &sizes);
+    Launch {
+        id: LaunchId::random(randomness),
+        campaign: CampaignId::random(randomness),
+        campaign_name: "bench".into(),
+        campaign_version: 1,
+        wave,
+        purpose: Purpose::Live,
+        snapshot: manifest.digest,
+        content: Content::default(),
+        policy: Policy::default(),
+        sizes,
+        slices: plan.slices(),
+        shards: plan.shards().len() as u32,
+        devices: plan.devices(),
+        pressed_by: "bench".into(),
+        pressed_at: now,
+        not_after: now,
+        ready_workers: 0,
+        late_list: 0,
+    }
+}
+
+/// Has every outcome exported and fetched; how many bytes that were.
+async fn export(client: &Client, clock: &dyn Clock, launch: LaunchId) -> Result<u64> {
+    let asked = json!({ "format": "csv" });
+    let made = client.call(Method::POST, &format!("/v1/launches/{launch}/exports"), Some(&asked)).await?;
+    let path = format!("/v1/exports/{}", text(&made, "id")?);
+    loop {
+        let export: Value = client.get(&path).await?;
+        match text(&export, "state")? {
+            "done" => return export["bytes"].as_u64().context("an export without bytes"),
+            "failed" => bail!("the export failed: {}", export["why"]),
+            _ => clock.sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+impl Figures {
+    fn table(&self) -> String {
+        let rows = [
+            (
+                "import, fresh",
+                format!("{:.1} s, {:.0} devices/s", self.import_fresh_s, self.import_fresh_per_second),
+            ),
+            (
+                "import again, all changed",
+                format!("{:.1} s, {:.0} devices/s", self.import_upsert_s, self.import_upsert_per_second),
+            ),
+            ("users uploaded, resolved and frozen", format!("{:.1} s", self.upload_and_resolve_s)),
+            (
+                "every outcome exported as CSV",
+                format!("{:.1} s, {:.0} devices/s", self.export_s, self.export_per_second),
+            ),
+            ("most memory resident", format!("{:.0} MB", self.peak_bytes as f64 / 1e6)),
+        ];
+        let lines = rows.iter().map(|(what, figure)| format!("  {what:<36} {figure}\n"));
+        format!("{} devices of {} users\n{}", self.devices, self.users, lines.collect::<String>())
+    }
+}

@@ -1,6 +1,8 @@
 //! Blobs as files of one folder: written under a temporary name, synced, then linked to their own name, which fails when that is
 //! taken. A name's `/` is `+` on the disk, so that `a` and `a/b` can both be there.
 
+mod growing;
+
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use backend::blobs::{NAME_BYTES_MAX, NAME_PARTS_MAX, Stored};
+use backend::blobs::{Growing, NAME_BYTES_MAX, NAME_PARTS_MAX, Stored};
 use backend::{Blobs, Result};
 use model::Timestamp;
 
@@ -30,6 +32,7 @@ pub(crate) struct Files {
 struct Folders {
     blobs: PathBuf,
     staging: PathBuf,
+    growing: PathBuf,
     /// Goes with the last user when there is no folder of ours.
     _temporary: Option<Temporary>,
 }
@@ -42,11 +45,12 @@ impl Files {
             None => Some(Temporary::make()?),
         };
         let root = folder.or(temporary.as_ref().map(Temporary::path)).expect("one of the two is there");
-        let (blobs, staging) = (root.join("blobs"), root.join("staging"));
-        make_folder(&blobs)?;
-        make_folder(&staging)?;
+        let [blobs, staging, growing] = ["blobs", "staging", "growing"].map(|name| root.join(name));
+        for folder in [&blobs, &staging, &growing] {
+            make_folder(folder)?;
+        }
         sweep(&staging, now);
-        let place = Arc::new(Folders { blobs, staging, _temporary: temporary });
+        let place = Arc::new(Folders { blobs, staging, growing, _temporary: temporary });
         Ok(Self { place, is_inline: folder.is_none() })
     }
 
@@ -55,16 +59,25 @@ impl Files {
         operation: &'static str,
         work: impl FnOnce(&Folders) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        if self.is_inline {
-            return work(&self.place);
-        }
         let place = Arc::clone(&self.place);
-        let done = tokio::task::spawn_blocking(move || work(&place)).await;
-        done.unwrap_or_else(|error| {
-            let message = format!("the call did not finish: {error}");
-            Err(backend::Error::new(backend::ErrorKind::AnswerLost, operation, message))
-        })
+        run(self.is_inline, operation, move || work(&place)).await
     }
+}
+
+/// Runs `work` on a thread that may block, or here.
+async fn run<T: Send + 'static>(
+    is_inline: bool,
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if is_inline {
+        return work();
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| {
+        let message = format!("the call did not finish: {error}");
+        Err(backend::Error::new(backend::ErrorKind::AnswerLost, operation, message))
+    })
 }
 
 #[async_trait]
@@ -129,18 +142,8 @@ impl Blobs for Files {
         const LIST: &str = "blobs.list";
         let prefix = prefix.to_owned();
         self.run(LIST, move |place| {
-            let failed = || of_file(LIST, &place.blobs);
-            let mut names = Vec::new();
-            for entry in fs::read_dir(&place.blobs).map_err(failed())? {
-                let entry = entry.map_err(failed())?;
-                // A file whose name is no text is none of ours.
-                let Ok(file_name) = entry.file_name().into_string() else { continue };
-                let name = file_name.replace('+', "/");
-                if name.starts_with(&prefix) {
-                    names.push(name);
-                }
-            }
-            names.sort_unstable();
+            let mut names = names(&place.blobs).map_err(of_file(LIST, &place.blobs))?;
+            names.retain(|name| name.starts_with(&prefix));
             Ok(names)
         })
         .await
@@ -156,11 +159,52 @@ impl Blobs for Files {
         })
         .await
     }
+
+    async fn grow(&self, name: &str) -> Result<Option<Box<dyn Growing>>> {
+        const GROW: &str = "blobs.grow";
+        check_name(GROW, name)?;
+        let (name, is_inline) = (name.to_owned(), self.is_inline);
+        let place = Arc::clone(&self.place);
+        let held = run(is_inline, GROW, move || {
+            let path = on_disk(&place.growing, &name);
+            growing::hold(place, path.clone(), is_inline).map_err(of_file(GROW, &path))
+        });
+        Ok(held.await?.map(|held| Box::new(held) as Box<dyn Growing>))
+    }
+
+    async fn grown(&self, name: &str) -> Result<Option<u64>> {
+        const GROWN: &str = "blobs.grown";
+        check_name(GROWN, name)?;
+        let path = on_disk(&self.place.growing, name);
+        let found = present(fs::metadata(&path)).map_err(of_file(GROWN, &path))?;
+        Ok(found.map(|metadata| metadata.len()))
+    }
+
+    async fn growing(&self) -> Result<Vec<String>> {
+        const GROWING: &str = "blobs.growing";
+        self.run(GROWING, |place| names(&place.growing).map_err(of_file(GROWING, &place.growing))).await
+    }
+}
+
+/// The names in a folder, in order.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        // A file whose name is no text is none of ours.
+        let Ok(file_name) = entry?.file_name().into_string() else { continue };
+        names.push(file_name.replace('+', "/"));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn on_disk(folder: &Path, name: &str) -> PathBuf {
+    folder.join(name.replace('/', "+"))
 }
 
 impl Folders {
     fn path(&self, name: &str) -> PathBuf {
-        self.blobs.join(name.replace('/', "+"))
+        on_disk(&self.blobs, name)
     }
 
     /// A name in staging that no other call uses, of this process or another.

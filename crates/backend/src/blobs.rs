@@ -1,4 +1,4 @@
-//! Large immutable objects: uploads, snapshots, manifests, exports.
+//! Large immutable objects: uploads, snapshots, manifests, exports; and those that still grow.
 
 use std::path::{Path, PathBuf};
 
@@ -45,4 +45,40 @@ pub trait Blobs: Send + Sync {
 
     /// Removes it, if it is there.
     async fn delete(&self, name: &str) -> Result<()>;
+
+    /// Takes hold of the growing object `name`, which is made when missing. `None`: somebody else, of any process, holds
+    /// it. Its names are apart from those of the blobs.
+    async fn grow(&self, name: &str) -> Result<Option<Box<dyn Growing>>>;
+
+    /// Bytes of the growing object `name` so far, whoever holds it; `None` when there is no such object.
+    async fn grown(&self, name: &str) -> Result<Option<u64>>;
+
+    /// Names of the growing objects, in order.
+    async fn growing(&self) -> Result<Vec<String>>;
+}
+
+/// An object that grows until it becomes a blob: what arrives of an upload. It has one holder at a time; dropped, or left by
+/// a process that is killed, it stays as it is for the next.
+#[async_trait]
+pub trait Growing: Send + Sync {
+    /// Bytes in it.
+    fn bytes(&self) -> u64;
+
+    /// Appends; all of `bytes` or, after an error, nothing. Survives the death of every process.
+    async fn append(&mut self, bytes: Vec<u8>) -> Result<()>;
+
+    /// Cuts it back to its first `bytes`.
+    async fn cut(&mut self, bytes: u64) -> Result<()>;
+
+    /// What is in it survives the loss of power too.
+    async fn sync(&mut self) -> Result<()>;
+
+    /// A local file with its bytes, to be read while it is held.
+    async fn file(&mut self) -> Result<PathBuf>;
+
+    /// Makes it the blob `name` unless that is taken; either way the growing object is gone. Durable once acknowledged.
+    async fn keep(self: Box<Self>, name: &str) -> Result<Stored>;
+
+    /// Removes it.
+    async fn discard(self: Box<Self>) -> Result<()>;
 }

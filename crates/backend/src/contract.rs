@@ -6,6 +6,7 @@
 mod blobs;
 mod directory;
 mod fifo;
+mod growing;
 mod query;
 mod queues;
 mod rows;
@@ -269,6 +270,18 @@ macro_rules! contract_cases {
                 names_are_listed_by_prefix_in_order
                 a_deleted_blob_is_gone_and_its_name_free
                 bad_names_are_refused
+            }
+            growing {
+                what_is_appended_reads_back
+                what_is_dropped_goes_on_where_it_stopped
+                a_growing_object_has_one_holder
+                one_of_many_racing_holders_wins
+                a_growing_object_becomes_a_blob
+                a_growing_object_does_not_replace_a_blob
+                what_is_cut_is_gone
+                what_is_discarded_is_gone
+                growing_objects_are_no_blobs
+                growing_objects_have_names_like_blobs
             }
             directory {
                 an_import_tells_new_from_changed_from_known

@@ -84,6 +84,24 @@ operations! {
     List = "blobs.list",
     /// `Blobs::delete`.
     DeleteBlob = "blobs.delete",
+    /// `Blobs::grow`.
+    Grow = "blobs.grow",
+    /// `Blobs::grown`.
+    Grown = "blobs.grown",
+    /// `Blobs::growing`.
+    Growing = "blobs.growing",
+    /// `Growing::append`.
+    Append = "growing.append",
+    /// `Growing::cut`.
+    Cut = "growing.cut",
+    /// `Growing::sync`.
+    Sync = "growing.sync",
+    /// `Growing::file`.
+    GrowingFile = "growing.file",
+    /// `Growing::keep`.
+    Keep = "growing.keep",
+    /// `Growing::discard`.
+    Discard = "growing.discard",
     /// `Directory::import`.
     Import = "directory.import",
     /// `Directory::devices`.

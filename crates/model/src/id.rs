@@ -91,6 +91,10 @@ random_id!(
     /// An export of a launch's outcomes.
     ExportId, "exp_"
 );
+random_id!(
+    /// An upload that comes in parts.
+    UploadId, "upl_"
+);
 
 /// The BLAKE3 digest of some content: 32 bytes, written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

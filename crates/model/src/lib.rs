@@ -25,7 +25,7 @@ pub mod time;
 pub use audience::{Audience, AudienceReport, AudienceState};
 pub use campaign::{Campaign, Content, OnUnknown, Policy, Variant, Wave};
 pub use device::{Device, Market, Platform, UserId};
-pub use id::{AudienceId, CampaignId, Digest, ExportId, ImportId, LaunchId};
+pub use id::{AudienceId, CampaignId, Digest, ExportId, ImportId, LaunchId, UploadId};
 pub use launch::{Launch, Purpose};
 pub use manifest::{Group, Manifest};
 pub use outcome::{Class, Outcome};

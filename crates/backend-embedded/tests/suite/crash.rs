@@ -80,7 +80,8 @@ async fn writes_until_it_is_killed() {
         each("send"),
         each("delete"),
         each("device"),
-        each("blob")
+        each("blob"),
+        each("grow")
     );
 }
 
@@ -92,9 +93,31 @@ pub(crate) async fn act(backend: &Backend, what: &str, word: &str) -> backend::R
         "send" => backend.queues.send(Queue::Resolve, vec![Outgoing::now(word.into())]).await?,
         "delete" => send_and_delete(backend, word).await?,
         "device" => assert_eq!(backend.directory.import(vec![device(word)]).await?.added, 1),
+        "grow" => grow(backend, word).await?,
         _ => drop(backend.blobs.put(word, word.into()).await?),
     }
     Ok(())
+}
+
+/// The name of the object to which all processes append.
+const GROWING: &str = "growing";
+
+/// Appends a line to an object that the other process wants too.
+async fn grow(backend: &Backend, word: &str) -> backend::Result<()> {
+    let mut growing = loop {
+        match backend.blobs.grow(GROWING).await? {
+            Some(growing) => break growing,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    growing.append(format!("{word}\n").into()).await
+}
+
+/// The lines appended.
+async fn grown(backend: &Backend) -> Vec<String> {
+    let Some(mut growing) = backend.blobs.grow(GROWING).await.unwrap() else { panic!("it is still held") };
+    let text = std::fs::read_to_string(growing.file().await.unwrap()).unwrap();
+    text.lines().map(str::to_owned).collect()
 }
 
 /// On a queue that the two processes share, so that each takes the other's messages too.
@@ -132,6 +155,7 @@ pub(crate) async fn check(folder: &std::path::Path, acknowledged: &BTreeSet<Stri
         found
             .extend(query_all(&*backend.store, partition).await.unwrap().into_iter().map(|row| row.key.sort));
     }
+    found.extend(grown(backend).await);
     found.extend(messages(backend, Queue::Resolve).await);
     let waiting = messages(backend, Queue::Shards(Platform::Apns)).await;
     let mut unexplained = 0;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use backend::ErrorKind;
+use backend::{Backend, ErrorKind};
 use backend_embedded::{Place, open};
 
 use crate::crash::{act, check};
@@ -13,7 +13,7 @@ use crate::support::runtime;
 const FOLDER: &str = "FANFARE_FULL_FOLDER";
 /// The most that a file may have, in blocks of 512 bytes.
 const BLOCKS_MAX: &str = "512";
-const KINDS: [&str; 6] = ["write", "transact", "send", "delete", "device", "blob"];
+const KINDS: [&str; 7] = ["write", "transact", "send", "delete", "device", "blob", "grow"];
 
 #[tokio::test]
 async fn what_was_acknowledged_before_the_disk_was_full_is_there() {
@@ -39,6 +39,7 @@ async fn what_was_acknowledged_before_the_disk_was_full_is_there() {
 async fn writes_until_the_disk_is_full() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let embedded = open(&Place::of(folder), &runtime().0).unwrap();
+    grow_until_it_is_full(&embedded.backend).await;
     for what in KINDS.into_iter().rev() {
         let mut failures = 0;
         for number in 0_u64.. {
@@ -62,4 +63,23 @@ async fn writes_until_the_disk_is_full() {
         }
         println!("failed {what}.");
     }
+}
+
+/// What does not fit is no part of a growing object, and whatever fits still is taken.
+async fn grow_until_it_is_full(backend: &Backend) {
+    let mut growing = backend.blobs.grow("large").await.unwrap().unwrap();
+    let mut bytes = 0;
+    let error = loop {
+        match growing.append(vec![7; 50_000]).await {
+            Ok(()) => bytes += 50_000,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind, ErrorKind::Storage);
+    assert_eq!((growing.bytes(), backend.blobs.grown("large").await.unwrap()), (bytes, Some(bytes)));
+    growing.append(vec![7; 1_000]).await.unwrap();
+    drop(growing);
+    let growing = backend.blobs.grow("large").await.unwrap().unwrap();
+    assert_eq!(growing.bytes(), bytes + 1_000);
+    growing.discard().await.unwrap();
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backend::blobs::Stored;
+use backend::blobs::{Growing, Stored};
 use backend::contract::{Harness, Time};
 use backend::directory::{DeadDevice, Imported};
 use backend::store::{Transacted, Written};
@@ -123,6 +123,18 @@ impl Blobs for Twins {
 
     async fn delete(&self, name: &str) -> Result<()> {
         self.next().blobs.delete(name).await
+    }
+
+    async fn grow(&self, name: &str) -> Result<Option<Box<dyn Growing>>> {
+        self.next().blobs.grow(name).await
+    }
+
+    async fn grown(&self, name: &str) -> Result<Option<u64>> {
+        self.next().blobs.grown(name).await
+    }
+
+    async fn growing(&self) -> Result<Vec<String>> {
+        self.next().blobs.growing().await
     }
 }
 

@@ -12,6 +12,7 @@ pub mod outcome;
 pub mod project;
 pub mod shard;
 pub mod suppression;
+pub mod upload;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

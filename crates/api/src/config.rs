@@ -9,8 +9,12 @@ use model::ShardSizes;
 pub struct Config {
     /// Most bytes of one upload.
     pub upload_bytes_max: u64,
-    /// An upload whose next part does not come within this is refused and forgotten.
+    /// A body of which nothing comes for this long ends the request.
     pub idle: Duration,
+    /// An upload in parts with which nobody goes on for this long is forgotten.
+    pub upload_age_max: Duration,
+    /// Uploads in parts at once: each may take the disk that the largest upload needs.
+    pub uploads_max: usize,
     /// How launches are cut; stored with each.
     pub sizes: ShardSizes,
     /// Host names and addresses under which callers may reach the API, without port.
@@ -26,6 +30,8 @@ impl Default for Config {
         Self {
             upload_bytes_max: 8 << 30,
             idle: Duration::from_secs(30),
+            upload_age_max: Duration::from_secs(24 * 3_600),
+            uploads_max: 100,
             sizes: ShardSizes::default(),
             hosts: ["127.0.0.1", "localhost", "[::1]"].map(str::to_owned).into(),
             events_every: Duration::from_millis(200),

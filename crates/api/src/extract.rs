@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
+use crate::Api;
 use crate::problem::{Problem, Result};
 
 /// Who acts, by the header `Fanfare-Actor`. Everybody who reaches the address is trusted to be who they say.
@@ -34,29 +35,37 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
 /// A body of JSON.
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
     type Rejection = Problem;
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self> {
         require_json(request.headers())?;
-        let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejection| match rejection.status() {
+        let body = bytes(request, api).await?;
+        read_json(&body).map(Self)
+    }
+}
+
+/// A whole body, if it comes in time: it is small, so that the time in which an upload's next part must come is enough.
+async fn bytes(request: Request, api: &Api) -> Result<Bytes> {
+    tokio::select! {
+        biased;
+        body = Bytes::from_request(request, api) => body.map_err(|rejection| match rejection.status() {
             http::StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(crate::JSON_BYTES_MAX as u64),
             _ => Problem::bad_request(rejection.body_text()),
-        })?;
-        read_json(&body).map(Self)
+        }),
+        () = api.runtime.clock.sleep(api.config.idle) => Err(Problem::stood_still(api.config.idle)),
     }
 }
 
 /// A body of JSON, if there is one that can be read: for what must not be refused for the sake of its body.
 pub(crate) struct OptionalJson<T>(pub(crate) T);
 
-impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalJson<T> {
     type Rejection = std::convert::Infallible;
-    async fn from_request(request: Request, state: &S) -> std::result::Result<Self, Self::Rejection> {
-        let body = match Bytes::from_request(request, state).await {
+    async fn from_request(request: Request, api: &Api) -> std::result::Result<Self, Self::Rejection> {
+        let body = match bytes(request, api).await {
             Ok(body) if body.is_empty() => return Ok(Self(T::default())),
             Ok(body) => read_json(&body),
-            Err(rejection) => Err(Problem::bad_request(rejection.body_text())),
+            Err(problem) => Err(problem),
         };
         Ok(Self(body.unwrap_or_else(|problem| {
             tracing::warn!(detail = problem.detail, "a body is passed over");
@@ -68,10 +77,10 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
 /// Whether a body came with a request that should have none.
 pub(crate) struct HasBody(pub(crate) bool);
 
-impl<S: Send + Sync> FromRequest<S> for HasBody {
+impl FromRequest<Api> for HasBody {
     type Rejection = std::convert::Infallible;
-    async fn from_request(request: Request, state: &S) -> std::result::Result<Self, Self::Rejection> {
-        let body = Bytes::from_request(request, state).await;
+    async fn from_request(request: Request, api: &Api) -> std::result::Result<Self, Self::Rejection> {
+        let body = bytes(request, api).await;
         Ok(Self(body.map_or(true, |body| !body.is_empty())))
     }
 }
@@ -134,10 +143,13 @@ pub(crate) fn etag(version: u64) -> [(http::HeaderName, String); 1] {
 }
 
 /// A page of a list.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-struct PageQuery {
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// Most items, 1 to 500; 50 when absent.
     limit: Option<u32>,
+    /// Where the page begins: the `next_cursor` of the page before.
     cursor: Option<String>,
 }
 

@@ -18,6 +18,8 @@ const KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// A request that has no answer after this was cut off: its key may be used again.
 const GIVEN_UP: Duration = Duration::from_secs(60);
 
+const PARTITION: &str = "idempotency";
+
 #[derive(Serialize, Deserialize)]
 struct Kept {
     at: Timestamp,
@@ -32,9 +34,8 @@ where
     F: Future<Output = Result<T>>,
 {
     let Some(name) = headers.get("idempotency-key") else { return work.await };
-    let key = Key::new("idempotency", Digest::of(name.as_bytes()).to_string());
-    let request =
-        Digest::of(&serde_json::to_vec(request).map_err(|error| Problem::bad_request(error.to_string()))?);
+    let key = Key::new(PARTITION, Digest::of(name.as_bytes()).to_string());
+    let request = digest(request)?;
     if let Some(answer) = reserve(api, &key, request).await? {
         return read(&answer);
     }
@@ -79,6 +80,63 @@ async fn reserve(api: &Api, key: &Key, request: Digest) -> Result<Option<serde_j
             }
         }
     }
+}
+
+/// A key whose answer is kept by the transaction that makes it: for work that may take any time, of which only its end counts.
+pub(crate) struct Slot {
+    key: Key,
+}
+
+/// What is known of a key.
+pub(crate) enum Found<T> {
+    /// The answer that was given to the same request.
+    Answer(T),
+    /// No answer yet; what [`Slot::keep`] must expect.
+    Nothing(Expect),
+}
+
+impl Slot {
+    /// Of an `Idempotency-Key`.
+    pub(crate) fn of(name: &str) -> Self {
+        Self { key: Key::new(PARTITION, Digest::of(name.as_bytes()).to_string()) }
+    }
+
+    /// Looks for the answer to `request`.
+    pub(crate) async fn find<T: DeserializeOwned>(
+        &self,
+        api: &Api,
+        request: &impl Serialize,
+    ) -> Result<Found<T>> {
+        let rows = api.backend.store.get(std::slice::from_ref(&self.key)).await?;
+        let Some(row) = rows.into_iter().next().flatten() else { return Ok(Found::Nothing(Expect::Absent)) };
+        let kept: Kept = read(&serde_json::from_slice(&row.body).unwrap_or_default())?;
+        let age = api.runtime.clock.now().since(kept.at);
+        match kept.answer {
+            _ if age > KEPT => Ok(Found::Nothing(Expect::Version(row.version))),
+            _ if kept.request != digest(request)? => Err(Problem::key_reused()),
+            Some(answer) => Ok(Found::Answer(read(&answer)?)),
+            None => Ok(Found::Nothing(Expect::Version(row.version))),
+        }
+    }
+
+    /// Keeps the answer to `request`, if there is none yet.
+    pub(crate) fn keep(
+        &self,
+        api: &Api,
+        expect: Expect,
+        request: &impl Serialize,
+        answer: &impl Serialize,
+    ) -> Result<Write> {
+        let answer = serde_json::to_value(answer).map_err(|error| Problem::bad_request(error.to_string()))?;
+        let kept = Kept { at: api.runtime.clock.now(), request: digest(request)?, answer: Some(answer) };
+        Ok(Write::put(self.key.clone(), expect, encode(&kept)))
+    }
+}
+
+/// What tells one request from another.
+fn digest(request: &impl Serialize) -> Result<Digest> {
+    let json = serde_json::to_vec(request).map_err(|error| Problem::bad_request(error.to_string()))?;
+    Ok(Digest::of(&json))
 }
 
 fn encode(kept: &Kept) -> Vec<u8> {

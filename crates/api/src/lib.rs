@@ -12,6 +12,7 @@ mod problem;
 mod routes;
 mod upload;
 
+use std::future::IntoFuture as _;
 use std::io;
 use std::sync::Arc;
 
@@ -38,12 +39,22 @@ pub struct Api {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<metrics::Metrics>,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) holders: Arc<upload::hold::Holders>,
 }
 
 impl Api {
     /// An API over `backend`. Endless answers end when `shutdown` does.
     pub fn new(backend: Backend, runtime: Runtime, config: Config, shutdown: CancellationToken) -> Self {
-        Self { backend, runtime, config: Arc::new(config), metrics: Arc::default(), shutdown }
+        let (metrics, holders) = (Arc::default(), Arc::default());
+        Self { backend, runtime, config: Arc::new(config), metrics, shutdown, holders }
+    }
+
+    /// Forgets uploads in parts with which nobody went on, as [`serve`] does from time to time; how many those were.
+    ///
+    /// # Errors
+    /// What the backend failed with, in words.
+    pub async fn sweep_uploads(&self) -> Result<usize, String> {
+        upload::sweep::sweep(self).await.map_err(|problem| problem.detail)
     }
 }
 
@@ -74,5 +85,10 @@ async fn count(State(api): State<Api>, request: Request, next: Next) -> Response
 /// What the listener failed with.
 pub async fn serve(listener: TcpListener, api: Api) -> io::Result<()> {
     let shutdown = api.shutdown.clone();
-    axum::serve(listener, router(api)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    let serving =
+        axum::serve(listener, router(api.clone())).with_graceful_shutdown(shutdown.cancelled_owned());
+    tokio::select! {
+        served = serving.into_future() => served,
+        never = upload::sweep::run(&api) => match never {},
+    }
 }

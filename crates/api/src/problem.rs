@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use model::campaign::Fault;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -29,12 +29,38 @@ pub(crate) struct Problem {
     pub(crate) errors: Vec<Fault>,
     #[serde(skip)]
     pub(crate) retry_after_s: Option<u32>,
+    /// What some kinds say besides.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub(crate) more: Option<Box<More>>,
+}
+
+/// What some kinds of problem say besides.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct More {
+    /// Members of the body.
+    #[serde(flatten)]
+    pub(crate) members: serde_json::Map<String, serde_json::Value>,
+    #[serde(skip)]
+    pub(crate) headers: HeaderMap,
 }
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         let (status, detail) = (status.as_u16(), detail.into());
-        Self { kind, title, status, detail, errors: Vec::new(), retry_after_s: None }
+        Self { kind, title, status, detail, errors: Vec::new(), retry_after_s: None, more: None }
+    }
+
+    /// The same with a header field in its answer.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+        self.more.get_or_insert_default().headers.insert(name, value.into());
+        self
+    }
+
+    /// The same with a member in its body.
+    fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.more.get_or_insert_default().members.insert(name.to_owned(), value.into());
+        self
     }
 
     /// The request cannot be read.
@@ -85,6 +111,78 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "/problems/media-type", title, detail)
     }
 
+    /// A body of which nothing came for too long.
+    pub(crate) fn stood_still(idle: std::time::Duration) -> Self {
+        let detail = format!("the body stood still for {} s", idle.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "/problems/stood-still", "The body stood still", detail)
+    }
+
+    /// The service ends before the body does.
+    pub(crate) fn stopping() -> Self {
+        let detail = "the service is being stopped: go on once it is there again";
+        let title = "The service is being stopped";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "/problems/stopping", title, detail);
+        Self { retry_after_s: Some(1), ..problem }
+    }
+
+    /// Content that is not what its digest says.
+    pub(crate) fn digest_mismatch(field: &HeaderName, kind: &str, wanted: &str, found: &str) -> Self {
+        let detail =
+            format!("{field} says that the {kind} is {wanted}, and it is {found}: nothing was taken");
+        let title = "The content is not what its digest says";
+        Self::new(StatusCode::BAD_REQUEST, "/problems/digest-mismatch", title, detail)
+    }
+
+    /// A part that does not begin where its upload stands.
+    pub(crate) fn mismatching_offset(expected: u64, provided: u64) -> Self {
+        let kind = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset";
+        let detail = format!("the upload has {expected} bytes, the part begins at {provided}");
+        let problem = Self::conflict(kind, "The part begins elsewhere than the upload ends", detail);
+        problem.with("expected-offset", expected).with("provided-offset", provided)
+    }
+
+    /// More to an upload that is complete.
+    pub(crate) fn completed_upload() -> Self {
+        let kind = "https://iana.org/assignments/http-problem-types#completed-upload";
+        let detail = "nothing can be added to it; Content-Location says what became of it";
+        Self::new(StatusCode::BAD_REQUEST, kind, "The upload is complete", detail)
+    }
+
+    /// Lengths of one upload that differ.
+    pub(crate) fn inconsistent_length(detail: impl Into<String>) -> Self {
+        let kind = "https://iana.org/assignments/http-problem-types#inconsistent-upload-length";
+        Self::new(StatusCode::BAD_REQUEST, kind, "The lengths of the upload differ", detail)
+    }
+
+    /// Another request took the upload over.
+    pub(crate) fn taken_over() -> Self {
+        let detail =
+            "a later request for this upload ended this one: ask for the offset and go on from there";
+        Self::conflict("/problems/upload-taken-over", "Another request came", detail)
+    }
+
+    /// Another process is at the upload.
+    pub(crate) fn upload_busy() -> Self {
+        let detail = "another request is at this upload: it ends when its connection does";
+        let problem =
+            Self::new(StatusCode::LOCKED, "/problems/upload-busy", "Another request is at it", detail);
+        Self { retry_after_s: Some(1), ..problem }
+    }
+
+    /// An upload that was refused before.
+    pub(crate) fn upload_refused(why: &str) -> Self {
+        let detail = format!("nothing of this upload is kept: {why}");
+        Self::new(StatusCode::GONE, "/problems/upload-refused", "The upload was refused", detail)
+    }
+
+    /// More uploads in parts than are taken at once.
+    pub(crate) fn too_many_uploads(most: usize) -> Self {
+        let detail = format!("{most} uploads are under way: complete or delete one");
+        let title = "Too many uploads at once";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "/problems/too-many-uploads", title, detail);
+        Self { retry_after_s: Some(60), ..problem }
+    }
+
     /// `If-Match` is missing.
     pub(crate) fn if_match_required() -> Self {
         let detail = "say which version this is meant for: If-Match with the ETag that was read";
@@ -120,6 +218,11 @@ impl Problem {
     /// Whether it certainly did not happen, and will not when the same is sent again.
     pub(crate) const fn is_refusal(&self) -> bool {
         self.status < 500
+    }
+
+    /// Whether somebody has to make room, or mend a store, before it can happen.
+    pub(crate) fn is_storage(&self) -> bool {
+        self.status == StatusCode::INSUFFICIENT_STORAGE
     }
 
     /// It is not known whether it happened.
@@ -163,8 +266,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after = self.retry_after_s;
+        let more = self.more.as_ref().map(|more| more.headers.clone()).unwrap_or_default();
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
+        headers.extend(more);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

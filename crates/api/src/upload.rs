@@ -1,79 +1,145 @@
-//! A streamed body into a staged file, in constant memory, and from there into the blobs.
+//! Uploads: bodies of any size in constant memory, whole in one request or in parts (draft-ietf-httpbis-resumable-upload), and
+//! what is done with them once they are whole.
 
-use std::path::{Path, PathBuf};
+pub(crate) mod digests;
+pub(crate) mod fields;
+pub(crate) mod hand_over;
+pub(crate) mod hold;
+pub(crate) mod parts;
+pub(crate) mod receive;
+pub(crate) mod sweep;
 
-use axum::body::{Body, BodyDataStream, Bytes};
-use futures::StreamExt as _;
+use axum::response::{IntoResponse as _, Response};
+use backend::blobs::Growing;
+use backend::rows::upload::{Reading, Target};
+use http::{HeaderMap, Method};
 use model::audience::Upload;
 use model::{Digest, Timestamp};
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
 
 use crate::Api;
 use crate::asked::Asked;
 use crate::problem::{Problem, Result};
+use digests::Hashes;
+use hand_over::Order;
+use receive::{Bounds, receive};
 
-/// Removes a staged file when it is not needed any more, however the request ends.
-struct Staged(PathBuf);
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        // It is gone already when it was moved into the blobs.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Stores `body` as the blob `name`.
-pub(crate) async fn store(api: &Api, name: String, asked: Asked, body: Body) -> Result<Upload> {
-    let staged =
-        Staged(api.backend.blobs.staging().join(format!("upload-{:032x}", api.runtime.randomness.u128())));
-    let (bytes, digest) = receive(api, &staged.0, body).await?;
-    if bytes == 0 {
-        return Err(Problem::bad_request("the upload is empty"));
-    }
-    api.backend.blobs.put_file(&name, &staged.0).await?;
-    api.metrics.uploaded(bytes);
-    let Asked { format, packing, bad_rows, defaults } = asked;
-    Ok(Upload { blob: name, bytes, digest, format, packing, bad_rows, defaults })
-}
-
-async fn receive(api: &Api, path: &Path, body: Body) -> Result<(u64, Digest)> {
-    let bytes_max = api.config.upload_bytes_max;
-    let failed = |error: std::io::Error| storage(path, error);
-    let mut file = File::create(path).await.map_err(failed)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut bytes = 0;
-    let mut parts = body.into_data_stream();
-    while let Some(part) = next_part(api, &mut parts).await? {
-        let part = part.map_err(|error| Problem::bad_request(format!("the upload broke off: {error}")))?;
-        bytes += part.len() as u64;
-        if bytes > bytes_max {
-            return Err(Problem::too_large(bytes_max));
-        }
-        hasher.update(&part);
-        file.write_all(&part).await.map_err(failed)?;
-    }
-    file.flush().await.map_err(failed)?;
-    Ok((bytes, Digest(*hasher.finalize().as_bytes())))
-}
-
-/// The next part of a body, if it comes in time.
-async fn next_part(
+/// Takes an upload for `target`: the whole of it, or its first part.
+pub(crate) async fn take(
     api: &Api,
-    parts: &mut BodyDataStream,
-) -> Result<Option<std::result::Result<Bytes, axum::Error>>> {
-    tokio::select! {
-        part = parts.next() => Ok(part),
-        () = api.runtime.clock.sleep(api.config.idle) => {
-            let seconds = api.config.idle.as_secs();
-            Err(Problem::bad_request(format!("the upload stood still for {seconds} s; nothing of it was kept")))
+    target: Target,
+    actor: String,
+    asked: Asked,
+    request: axum::extract::Request,
+) -> Result<Response> {
+    debug_assert!(*request.method() != Method::PATCH, "a part goes to its upload");
+    let (request, body) = request.into_parts();
+    let reading = Reading::from(asked);
+    if fields::complete(&request.headers) == Some(false) {
+        return parts::begin(api, target, actor, reading, &request.headers, body).await;
+    }
+    let idempotency_key = idempotency_key(&request.headers)?;
+    let (growing, upload) = whole(api, target, reading, &request.headers, body).await?;
+    let order = Order { target, actor, upload, idempotency_key, parts: None };
+    let outcome = hand_over::carry_out(api, order, Some(growing)).await?;
+    let mut response = outcome.into_response();
+    if fields::complete(&request.headers).is_some() {
+        response.headers_mut().insert(fields::COMPLETE, fields::boolean(true));
+    }
+    Ok(response)
+}
+
+/// The bytes of the whole upload that a request begins, where they are known.
+pub(crate) fn bytes_of(request: &axum::extract::Request) -> Option<u64> {
+    let is_first = fields::complete(request.headers()) == Some(false);
+    let content = fields::content_length(request.body()).filter(|_| !is_first);
+    fields::length(request.headers()).or(content)
+}
+
+/// Receives a body that is the whole upload; nothing of it stays when it does not come to its end.
+async fn whole(
+    api: &Api,
+    target: Target,
+    reading: Reading,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+) -> Result<(Box<dyn Growing>, Upload)> {
+    let repr = digests::wanted(headers, &digests::REPR_DIGEST)?;
+    let content = digests::wanted(headers, &digests::CONTENT_DIGEST)?;
+    let length = fields::length(headers);
+    let bounds = Bounds { bytes_max: api.config.upload_bytes_max, length };
+    bounds.check(fields::content_length(&body).unwrap_or(0))?;
+    let mut growing = once(api).await?;
+    let mut hashes = [Hashes::with_blake3(&repr), Hashes::of(&content)];
+    let never = CancellationToken::new();
+    let received = receive(api, &mut *growing, body, &mut hashes, bounds, &never).await;
+    let [whole, part] = hashes;
+    let checked = received.and_then(|()| {
+        part.check(&content, &digests::CONTENT_DIGEST)?;
+        let digest = whole.check(&repr, &digests::REPR_DIGEST)?;
+        check_length(growing.bytes(), length)?;
+        Ok(digest.expect("the whole is digested by BLAKE3"))
+    });
+    match checked {
+        Ok(digest) => {
+            let upload = upload(reading, target.blob(attempt(api)), growing.bytes(), digest);
+            Ok((growing, upload))
+        }
+        Err(problem) => {
+            discard(growing).await;
+            Err(problem)
         }
     }
 }
 
-fn storage(path: &Path, error: std::io::Error) -> Problem {
-    let place = format!("{}: {error}", path.display());
-    backend::Error::new(backend::ErrorKind::Storage, "upload", place).with_source(error).into()
+/// A growing object for one request. Nobody knows its name, so that the sweep removes it if nobody holds it any more.
+async fn once(api: &Api) -> Result<Box<dyn Growing>> {
+    loop {
+        let name = format!("once_{:032x}", api.runtime.randomness.u128());
+        if let Some(growing) = api.backend.blobs.grow(&name).await? {
+            return Ok(growing);
+        }
+    }
+}
+
+/// Whether the whole can be as long as it is.
+pub(crate) fn check_length(bytes: u64, length: Option<u64>) -> Result<()> {
+    match length {
+        _ if bytes == 0 => Err(Problem::bad_request("the upload is empty")),
+        Some(length) if length != bytes => {
+            let detail = format!("it was to have {length} bytes, and has {bytes}");
+            Err(Problem::inconsistent_length(detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes what is not wanted any more. What stays is found by the sweep.
+pub(crate) async fn discard(growing: Box<dyn Growing>) {
+    if let Err(error) = growing.discard().await {
+        tracing::warn!(%error, "what is left of an upload is not removed yet");
+    }
+}
+
+/// What is stored of an upload.
+pub(crate) fn upload(reading: Reading, blob: String, bytes: u64, digest: Digest) -> Upload {
+    let Reading { format, packing, bad_rows, defaults } = reading;
+    Upload { blob, bytes, digest, format, packing, bad_rows, defaults }
+}
+
+impl From<Asked> for Reading {
+    fn from(asked: Asked) -> Self {
+        let Asked { format, packing, bad_rows, defaults } = asked;
+        Self { format, packing, bad_rows, defaults }
+    }
+}
+
+/// The `Idempotency-Key` of a request, if it has one.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=256).contains(&key.len()));
+    let wrong = || Problem::bad_request("Idempotency-Key must be 1 to 256 visible ASCII characters");
+    key.map(|key| Some(key.to_owned())).ok_or_else(wrong)
 }
 
 /// A number that makes the blob of this attempt its own.

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use backend::rows::upload::Target;
 use backend::{Expect, Write, rows};
 use http::{HeaderMap, StatusCode};
 use model::audience::UploadRows;
@@ -13,11 +14,12 @@ use model::{Audience, AudienceId, AudienceState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::imports::{enqueue, uploaded};
+use super::imports::enqueue;
+use super::uploads::{self, UploadFields};
 use super::{Listed, Shown};
 use crate::asked::{Asked, UploadQuery};
 use crate::change::{audited, event};
-use crate::extract::{Actor, Json as Body, Page, Params, Place, etag};
+use crate::extract::{Actor, Json as Body, Page, PageQuery, Params, Place, etag};
 use crate::problem::{Problem, Result};
 use crate::{Api, idempotency, upload};
 
@@ -43,6 +45,7 @@ pub(crate) struct NewAudience {
 
 /// Make an audience.
 #[utoipa::path(post, path = "/v1/audiences", tag = "audiences", request_body = NewAudience,
+    params(("Idempotency-Key" = Option<String>, Header, description = "the same request with the same key is done once")),
     responses((status = 201, body = Object)))]
 pub(crate) async fn create(
     State(api): State<Api>,
@@ -110,7 +113,8 @@ async fn make(api: &Api, actor: &str, new: &NewAudience) -> Result<Audience> {
 }
 
 /// List audiences.
-#[utoipa::path(get, path = "/v1/audiences", tag = "audiences", responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = "/v1/audiences", tag = "audiences", params(PageQuery),
+    responses((status = 200, body = Object)))]
 pub(crate) async fn list(State(api): State<Api>, page: Page) -> Result<Json<Listed<Shown<Audience>>>> {
     let (rows, has_more) = rows::audience::list(&*api.backend.store, &page.after, page.limit).await?;
     let last = rows.last().map(|row| row.body.id.to_string());
@@ -125,7 +129,7 @@ pub(crate) async fn get(State(api): State<Api>, Place(id): Place<AudienceId>) ->
     Ok((etag(row.version), Json(Shown::from(row))))
 }
 
-async fn read(api: &Api, id: AudienceId) -> Result<rows::Versioned<Audience>> {
+pub(crate) async fn read(api: &Api, id: AudienceId) -> Result<rows::Versioned<Audience>> {
     let row = rows::audience::get(&*api.backend.store, id).await?;
     row.ok_or_else(|| Problem::not_found(format!("audience {id}")))
 }
@@ -160,58 +164,39 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Upload the list: CSV with the header `user`, or with the columns of an import for devices outright; or NDJSON.
+/// Upload the list: CSV with the header `user`, or with the columns of an import for devices outright; or NDJSON. The same
+/// once more is answered with what there is. With `Upload-Complete: ?0` the body is the first part of an upload that goes on
+/// at the `Location` of the answer.
 #[utoipa::path(put, path = "/v1/audiences/{id}/upload", tag = "audiences",
-    params(("id" = String, Path), UploadQuery),
+    params(("id" = String, Path), UploadQuery, UploadFields),
     request_body(content = String, content_type = "text/csv"),
-    responses((status = 202, description = "Stored; a resolver freezes it", body = Object)))]
+    responses(
+        (status = 202, description = "Stored; a resolver freezes it", body = Object),
+        (status = 200, description = "The audience has this upload already", body = Object),
+        (status = 201, description = "The upload has begun; go on at its Location"),
+        (status = 400, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem),
+        (status = 415, body = Problem)))]
 pub(crate) async fn upload(
     State(api): State<Api>,
     Actor(actor): Actor,
     Place(id): Place<AudienceId>,
     Params(query): Params<UploadQuery>,
     request: Request,
-) -> Result<impl IntoResponse> {
+) -> Result<Response> {
     let asked = Asked::read(query, request.headers())?;
-    check_uploadable(&read(&api, id).await?.body)?;
-    let blob = rows::audience::upload_blob(id, upload::attempt(&api));
-    let upload = upload::store(&api, blob, asked, request.into_body()).await?;
-    // Read again: the upload may have taken minutes, and another may have come first.
-    let row = read(&api, id).await?;
-    let mut refusal = check_uploadable(&row.body).err();
-    let audience =
-        Audience { upload: Some(upload.clone()), state: AudienceState::Uploaded, report: None, ..row.body };
-    if refusal.is_none() {
-        let write = rows::audience::put(&audience, Expect::Version(row.version));
-        let event = event(&api, &actor, "audience.uploaded", id, uploaded(&upload));
-        let conflicts = audited(&api, vec![write], event).await?;
-        refusal = (!conflicts.is_empty()).then(being_resolved);
-    }
-    if let Some(refusal) = refusal {
-        api.backend.blobs.delete(&upload.blob).await?;
-        return Err(refusal);
-    }
-    enqueue(&api, &ToResolver::Resolve(Resolve { audience: id })).await?;
-    Ok((StatusCode::ACCEPTED, Json(audience)))
+    let bytes = upload::bytes_of(&request);
+    upload::hand_over::check_uploadable(&read(&api, id).await?.body, bytes)?;
+    upload::take(&api, Target::Audience(id), actor, asked, request).await
 }
 
-/// An audience takes uploads until one is being resolved; a frozen one never changes.
-fn check_uploadable(audience: &Audience) -> Result<()> {
-    if let Some(sample) = &audience.sample {
-        let detail = format!("it is a sample of audience {}: make another audience", sample.of);
-        return Err(Problem::conflict("/problems/sample", "A sample takes no upload", detail));
-    }
-    match &audience.state {
-        AudienceState::Empty | AudienceState::Failed { .. } => Ok(()),
-        AudienceState::Uploaded | AudienceState::Resolving { .. } => Err(being_resolved()),
-        AudienceState::Frozen { snapshot, .. } => {
-            let detail = format!("it is frozen as snapshot {snapshot}: make another audience");
-            Err(Problem::conflict("/problems/frozen", "A frozen audience does not change", detail))
-        }
-    }
+/// What uploads can be, and how large.
+#[utoipa::path(options, path = "/v1/audiences/{id}/upload", tag = "audiences", params(("id" = String, Path)),
+    responses((status = 204, description = "Accept-Patch and Upload-Limit say that uploads may come in parts")))]
+pub(crate) async fn options(State(api): State<Api>) -> Response {
+    uploads::offer(&api)
 }
 
 fn being_resolved() -> Problem {
-    let detail = "another upload is being resolved: wait until it is frozen or has failed";
-    Problem::conflict("/problems/being-resolved", "Another upload came first", detail)
+    let detail = "an upload is being resolved: wait until it is frozen or has failed";
+    Problem::conflict("/problems/being-resolved", "The audience is being resolved", detail)
 }

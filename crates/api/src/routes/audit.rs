@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use super::Listed;
 use crate::Api;
-use crate::extract::Page;
+use crate::extract::{Page, PageQuery};
 use crate::problem::{Problem, Result};
 
 /// List audit entries, oldest first.
-#[utoipa::path(get, path = "/v1/audit", tag = "audit", responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = "/v1/audit", tag = "audit", params(PageQuery), responses((status = 200, body = Object)))]
 pub(crate) async fn list(State(api): State<Api>, page: Page) -> Result<Json<Listed<Entry>>> {
     let after = match page.after.as_str() {
         "" => 0,

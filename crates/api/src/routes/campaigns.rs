@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::{Listed, Shown};
 use crate::change::{audited, event};
-use crate::extract::{Actor, Json as Body, Page, Place, etag, if_match};
+use crate::extract::{Actor, Json as Body, Page, PageQuery, Place, etag, if_match};
 use crate::problem::{Problem, Result};
 use crate::{Api, idempotency, upload};
 
@@ -64,6 +64,7 @@ impl CampaignBody {
 
 /// Make a campaign.
 #[utoipa::path(post, path = "/v1/campaigns", tag = "campaigns", request_body = CampaignBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "the same request with the same key is done once")),
     responses((status = 201, body = Object), (status = 422, body = Problem)))]
 pub(crate) async fn create(
     State(api): State<Api>,
@@ -102,7 +103,7 @@ fn changed_event(api: &Api, action: &str, actor: &str, campaign: &Campaign) -> E
 }
 
 /// List campaigns.
-#[utoipa::path(get, path = "/v1/campaigns", tag = "campaigns", responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = "/v1/campaigns", tag = "campaigns", params(PageQuery), responses((status = 200, body = Object)))]
 pub(crate) async fn list(State(api): State<Api>, page: Page) -> Result<Json<Listed<Shown<Campaign>>>> {
     let (rows, has_more) = rows::campaign::list(&*api.backend.store, &page.after, page.limit).await?;
     let last = rows.last().map(|row| row.body.id.to_string());

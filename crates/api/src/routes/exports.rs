@@ -37,7 +37,8 @@ pub(crate) struct NewExport {
 }
 
 /// Ask for the outcomes of a launch that is over.
-#[utoipa::path(post, path = "/v1/launches/{id}/exports", tag = "report", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/v1/launches/{id}/exports", tag = "report",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "the same request with the same key is done once")),
     request_body = NewExport, responses((status = 202, body = Object), (status = 409, body = Problem)))]
 pub(crate) async fn create(
     State(api): State<Api>,

@@ -2,44 +2,48 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::response::IntoResponse;
-use backend::{Expect, Outgoing, Queue, rows};
-use http::StatusCode;
+use axum::response::Response;
+use backend::rows::upload::Target;
+use backend::{Outgoing, Queue, rows};
 use model::ImportId;
 use model::audience::Upload;
-use model::import::{Import, ImportState};
-use model::queued::{TakeIn, ToResolver};
+use model::import::Import;
+use model::queued::ToResolver;
 
+use super::uploads::{self, UploadFields};
 use super::{Listed, Shown};
-use crate::Api;
 use crate::asked::{Asked, UploadQuery};
-use crate::change::{audited, event};
-use crate::extract::{Actor, Page, Params, Place};
+use crate::extract::{Actor, Page, PageQuery, Params, Place};
 use crate::problem::{Problem, Result};
-use crate::upload;
+use crate::{Api, upload};
 
 /// Import devices: CSV with the header `user,platform,key,app,locale,market` and optionally `registered_at`, or NDJSON
-/// with these fields.
+/// with these fields. With `Upload-Complete: ?0` the body is the first part of an upload that goes on at the `Location` of
+/// the answer.
 #[utoipa::path(post, path = "/v1/imports", tag = "devices",
-    params(UploadQuery),
+    params(UploadQuery, UploadFields,
+        ("Idempotency-Key" = Option<String>, Header, description = "the same bytes with the same key are one import")),
     request_body(content = String, content_type = "text/csv"),
-    responses((status = 202, description = "Stored; follow it by its id", body = Object)))]
+    responses(
+        (status = 202, description = "Stored; follow it by its id", body = Object),
+        (status = 201, description = "The upload has begun; go on at its Location"),
+        (status = 400, body = Problem), (status = 413, body = Problem), (status = 415, body = Problem)))]
 pub(crate) async fn create(
     State(api): State<Api>,
     Actor(actor): Actor,
     Params(query): Params<UploadQuery>,
     request: Request,
-) -> Result<impl IntoResponse> {
+) -> Result<Response> {
     let asked = Asked::read(query, request.headers())?;
-    let id = ImportId::random(&*api.runtime.randomness);
-    let blob = rows::import::upload_blob(id, upload::attempt(&api));
-    let upload = upload::store(&api, blob, asked, request.into_body()).await?;
-    let import =
-        Import { id, upload, state: ImportState::Uploaded, report: None, created_at: upload::now(&api) };
-    let event = event(&api, &actor, "devices.uploaded", id, uploaded(&import.upload));
-    audited(&api, vec![rows::import::put(&import, Expect::Absent)], event).await?;
-    enqueue(&api, &ToResolver::TakeIn(TakeIn { import: id })).await?;
-    Ok((StatusCode::ACCEPTED, [(http::header::LOCATION, format!("/v1/imports/{id}"))], Json(import)))
+    let target = Target::Import(ImportId::random(&*api.runtime.randomness));
+    upload::take(&api, target, actor, asked, request).await
+}
+
+/// What uploads can be, and how large.
+#[utoipa::path(options, path = "/v1/imports", tag = "devices",
+    responses((status = 204, description = "Accept-Patch and Upload-Limit say that uploads may come in parts")))]
+pub(crate) async fn options(State(api): State<Api>) -> Response {
+    uploads::offer(&api)
 }
 
 /// What the audit says of an upload.
@@ -54,7 +58,7 @@ pub(crate) async fn enqueue(api: &Api, message: &ToResolver) -> Result<()> {
 }
 
 /// List imports.
-#[utoipa::path(get, path = "/v1/imports", tag = "devices", responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = "/v1/imports", tag = "devices", params(PageQuery), responses((status = 200, body = Object)))]
 pub(crate) async fn list(State(api): State<Api>, page: Page) -> Result<Json<Listed<Shown<Import>>>> {
     let (rows, has_more) = rows::import::list(&*api.backend.store, &page.after, page.limit).await?;
     let last = rows.last().map(|row| row.body.id.to_string());

@@ -14,7 +14,7 @@ use super::live::{Figures, Standing, figures};
 use super::{Listed, report};
 use crate::Api;
 use crate::change::{audited, event};
-use crate::extract::{Actor, OptionalJson, Page, Place};
+use crate::extract::{Actor, OptionalJson, Page, PageQuery, Place};
 use crate::problem::{Problem, Result};
 
 /// A launch without its content.
@@ -100,7 +100,7 @@ async fn view(api: &Api, standing: Standing) -> Result<LaunchView> {
 }
 
 /// List launches, campaign by campaign.
-#[utoipa::path(get, path = "/v1/launches", tag = "launch", responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = "/v1/launches", tag = "launch", params(PageQuery), responses((status = 200, body = Object)))]
 pub(crate) async fn list(State(api): State<Api>, page: Page) -> Result<Json<Listed<LaunchView>>> {
     let store = &*api.backend.store;
     let (campaigns, has_more) = rows::campaign::list(store, &page.after, page.limit).await?;

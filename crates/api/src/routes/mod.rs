@@ -17,6 +17,7 @@ pub(crate) mod live;
 pub(crate) mod projects;
 pub(crate) mod report;
 pub(crate) mod suppression;
+pub(crate) mod uploads;
 
 use axum::Json;
 use axum::routing::get;
@@ -39,17 +40,18 @@ struct Document;
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(imports::create, imports::list))
+        .routes(routes!(imports::create, imports::list, imports::options))
         .routes(routes!(imports::get))
         .routes(routes!(bad_rows::of_import))
         .routes(routes!(directory::count))
         .routes(routes!(directory::delete_user))
         .routes(routes!(audiences::create, audiences::list))
         .routes(routes!(audiences::get, audiences::delete))
-        .routes(routes!(audiences::upload))
+        .routes(routes!(audiences::upload, audiences::options))
         .routes(routes!(suppression::count, suppression::add))
         .routes(routes!(suppression::get, suppression::remove))
         .routes(routes!(bad_rows::of_audience))
+        .routes(routes!(uploads::head, uploads::get, uploads::append, uploads::cancel))
         .routes(routes!(campaigns::create, campaigns::list))
         .routes(routes!(campaigns::get, campaigns::replace))
         .routes(routes!(campaigns::preview))

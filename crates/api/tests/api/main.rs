@@ -5,6 +5,8 @@ mod bad_rows;
 mod campaigns;
 mod go;
 mod launches;
+mod parts;
+mod rubbish;
 mod service;
 mod suppression;
 mod uploads;

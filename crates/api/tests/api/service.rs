@@ -59,6 +59,9 @@ pub(crate) struct Service {
     pub(crate) backend: Backend,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) randomness: Arc<SeededRandomness>,
+    /// As the router has it.
+    pub(crate) api: Api,
+    pub(crate) shutdown: CancellationToken,
     _embedded: Embedded,
 }
 
@@ -89,8 +92,22 @@ impl Service {
         let embedded = backend_embedded::open(&Place::Memory, &runtime).unwrap();
         let backend = embedded.backend.clone();
         let served = wrap(backend.clone(), clock.clone());
-        let router = api::router(Api::new(served, runtime, config, CancellationToken::new()));
-        Self { router, backend, clock, randomness, _embedded: embedded }
+        let shutdown = CancellationToken::new();
+        let api = Api::new(served, runtime, config, shutdown.clone());
+        let router = api::router(api.clone());
+        Self { router, backend, clock, randomness, api, shutdown, _embedded: embedded }
+    }
+
+    /// Another process over the same backend, which knows of this one only what is stored.
+    pub(crate) fn another(&self, config: Config) -> Router {
+        let (clock, randomness) = (self.clock.clone(), self.randomness.clone());
+        let runtime = Runtime { clock, randomness, spawner: Arc::new(NoTasks) };
+        api::router(Api::new(self.backend.clone(), runtime, config, CancellationToken::new()))
+    }
+
+    /// What is left of uploads that are no blobs.
+    pub(crate) async fn growing(&self) -> Vec<String> {
+        self.backend.blobs.growing().await.unwrap()
     }
 
     pub(crate) async fn send(

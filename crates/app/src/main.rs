@@ -37,9 +37,28 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let is_usage = error.downcast_ref::<Mistakes>().is_some();
+            let is_usage =
+                error.downcast_ref::<Mistakes>().is_some() || error.downcast_ref::<Usage>().is_some();
             ExitCode::from(if is_usage { USAGE } else { FAILED })
         }
+    }
+}
+
+/// A flag whose value cannot be used, found after the command line was read.
+#[derive(Debug)]
+pub(crate) struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+impl Usage {
+    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
     }
 }
 

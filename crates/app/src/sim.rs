@@ -22,8 +22,6 @@ pub(crate) struct Sim {
     /// implementation, which checks every request as the provider would and reports what it finds).
     #[arg(long, default_value = "fast", value_parser = mode, value_name = "MODE")]
     mode: Mode,
-    #[command(flatten)]
-    checks: Checks,
     /// Where to listen; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -193,6 +191,9 @@ pub(crate) struct Sim {
     /// Stop when standard input closes: a child never outlives the parent that holds the pipe.
     #[arg(long, hide = true)]
     exit_when_stdin_closes: bool,
+    // Last: its heading holds for whatever stands behind it.
+    #[command(flatten)]
+    checks: Checks,
 }
 
 /// What only the validating mode is told.
@@ -379,6 +380,7 @@ impl Sim {
     pub(crate) fn run(self) -> Result<()> {
         crate::machine::raise_open_files(64)?;
         let config = self.config()?;
+        config.check().map_err(crate::Usage::new)?;
         provider_sim::run(config, &mut std::io::stdout()).context("simulator")
     }
 }

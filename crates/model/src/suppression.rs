@@ -286,7 +286,7 @@ impl UserBits {
     pub fn from_bytes(bytes: &[u8], users: u64) -> Option<Self> {
         let (words, rest) = bytes.as_chunks::<8>();
         let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        let beyond = words.last().is_some_and(|last| users % 64 != 0 && last >> (users % 64) != 0);
+        let beyond = words.last().is_some_and(|last| !users.is_multiple_of(64) && last >> (users % 64) != 0);
         let fits = rest.is_empty() && words.len() as u64 == users.div_ceil(64) && !beyond;
         fits.then_some(Self { words, users })
     }

@@ -188,7 +188,7 @@ fn write_troubles(out: &mut String, report: &LaunchReport) -> std::fmt::Result {
     if report.troubles.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\nWhat went wrong on the way")?;
+    writeln!(out, "\nWhat went wrong on the way, and how often")?;
     for trouble in report.troubles.iter().take(TROUBLES_MAX) {
         let what: String = trouble.what.chars().take(TROUBLE_CHARS_MAX).collect();
         writeln!(out, "{:>13}  {}: {what}", thousands(trouble.count), trouble.platform)?;

@@ -1,7 +1,6 @@
 //! What the measuring verbs share: the program that they measure, and the number that counts.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::Result;
 
@@ -9,9 +8,8 @@ use crate::{rules, steps};
 
 /// Builds the program as it is installed, and says where it lies.
 pub(crate) fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = ["build", "--release", "--package", "app", "--bin", "fanfare"];
-    steps::run(Command::new(cargo).args(arguments))?;
+    steps::run(steps::cargo().args(arguments))?;
     Ok(rules::metadata()?.target_directory.join("release/fanfare").into_std_path_buf())
 }
 

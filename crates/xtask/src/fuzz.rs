@@ -43,7 +43,7 @@ pub(crate) fn fuzz(steps: &mut Steps, minutes: f64, target: Option<&str>) -> Res
 
 /// The target's triple must be named: only then are build scripts and macros built without the flags.
 fn build(folder: &Path, host: &str) -> Result<()> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = crate::steps::cargo();
     command.args(["build", "--package", "fuzz", "--profile", "fuzz", "--target", host, "--target-dir"]);
     run(command.arg(folder).env("RUSTFLAGS", FLAGS).env_remove("CARGO_ENCODED_RUSTFLAGS"))
 }

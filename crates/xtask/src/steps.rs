@@ -35,7 +35,7 @@ impl Steps {
         environment: &[(&str, &str)],
     ) -> Result<()> {
         self.call(name, || {
-            let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            let mut command = cargo();
             command.args(arguments).envs(environment.iter().copied());
             run(&mut command)
         })
@@ -51,6 +51,21 @@ impl Steps {
         let total: Duration = self.done.iter().map(|(_, took, _)| *took).sum();
         println!("{:<24} {:>9.1}", "total", total.as_secs_f64());
     }
+}
+
+/// Cargo, as if nobody's cargo had started us: build scripts look at what `cargo run` says of this package, and would build
+/// their crates anew, and once more when somebody calls cargo without us.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    let of_package = ours.filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    });
+    of_package.for_each(|name| {
+        command.env_remove(name);
+    });
+    command
 }
 
 /// Runs a command to its end; anything but success is an error that shows the command.

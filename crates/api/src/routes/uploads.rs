@@ -78,7 +78,7 @@ pub(crate) async fn append(
     request: Request,
 ) -> Result<Response> {
     let (request, body) = request.into_parts();
-    parts::append(&api, id, &request.headers, body).await
+    Box::pin(parts::append(&api, id, &request.headers, body)).await
 }
 
 /// Give an upload up: nothing of it is kept. What a complete one led to stays.

@@ -113,6 +113,9 @@ impl PushBench {
             eprintln!("only {connections} of {} connections could be opened: {error}", self.connections);
         }
         let figures = self.burst(&rig)?;
+        if !figures.is_all_answered() {
+            eprintln!("not every request was answered: {}", figures.missing());
+        }
         if self.json {
             println!("{}", serde_json::to_string(&figures)?);
         } else {

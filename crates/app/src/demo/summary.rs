@@ -198,6 +198,13 @@ pub(crate) fn proof(demo: &Demo, gone: &Gone, summary: &Summary, evidence: &Evid
         thousands(summary.received_twice),
         thousands(summary.resent),
     ));
+    let unreached = summary.devices - summary.accepted;
+    if unreached > 0 {
+        text.push_str(&format!(
+            "  {} devices were not reached, for the reasons above: that is the message's fate, and no fault of the account\n",
+            thousands(unreached),
+        ));
+    }
     if !demo.late_retries && summary.rejected > 0 {
         text.push_str(
             "  passing errors of the providers would be retried later; the demo does not wait for that\n",
@@ -220,7 +227,7 @@ pub(crate) fn proof(demo: &Demo, gone: &Gone, summary: &Summary, evidence: &Evid
         text.push_str(&format!("  BROKEN  {broken}\n"));
     }
     if evidence.broken.is_empty() && evidence.faults_found.is_empty() {
-        text.push_str("  nothing is broken\n");
+        text.push_str("  no invariant is broken\n");
     }
     text
 }

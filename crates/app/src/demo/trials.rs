@@ -26,7 +26,7 @@ pub(crate) struct Trials {
     #[arg(long, value_name = "NAME")]
     sim_host: Option<String>,
     /// How long a request may go without an answer, in whole seconds; as the service is configured when absent.
-    #[arg(long, value_name = "TIME", value_parser = crate::sim::duration)]
+    #[arg(long, value_name = "TIME", value_parser = whole_seconds)]
     answer_within: Option<Duration>,
     /// How long preparing may come to a standstill.
     #[arg(long, default_value = "120s", value_parser = crate::sim::duration, value_name = "TIME")]
@@ -60,4 +60,10 @@ impl Trials {
             config.worker.answer_s_max = within.as_secs();
         }
     }
+}
+
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let time = crate::sim::duration(text)?;
+    let is_whole = time.subsec_nanos() == 0 && !time.is_zero();
+    is_whole.then_some(time).ok_or_else(|| "has to be whole seconds, at least one, for example 2s".to_owned())
 }

@@ -130,7 +130,7 @@ impl Stage {
     /// Declares the FCM project's quota.
     pub(crate) async fn declare(&self, quota_per_minute: Option<u64>) {
         for app in self.play.apps {
-            let mut project = project::Project::new(Platform::Fcm, *app);
+            let mut project = project::Project::new(Platform::Fcm, app);
             project.quota_per_minute = quota_per_minute;
             self.backend.store.write(vec![project::put(&project, Expect::Anything)]).await.unwrap();
         }

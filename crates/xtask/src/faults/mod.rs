@@ -21,7 +21,7 @@ pub(crate) struct Faults {
     /// Devices of each row.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(50_000..=5_000_000))]
     devices: u64,
-    /// Only faults whose name contains this.
+    /// Only faults whose name contains this; a name that none has lists them all.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Only this provider.
@@ -46,11 +46,7 @@ struct Done {
 impl Faults {
     /// Runs the matrix; an error when a row fails.
     pub(crate) fn run(self) -> Result<()> {
-        if let Some(name) =
-            self.only.as_ref().filter(|name| !ROWS.iter().any(|row| row.name.contains(name.as_str())))
-        {
-            bail!("no fault has {name:?} in its name; there are: {}", names());
-        }
+        self.check()?;
         let program = match &self.program {
             Some(program) => program.clone(),
             None => crate::bench::build()?,
@@ -64,11 +60,7 @@ impl Faults {
             let case = Case { provider, devices: self.devices };
             // What the others' memory and answers are compared with.
             let calm = self.one(&program, &NONE, case, None)?;
-            let is_wanted = |row: &&Row| {
-                let is_named = self.only.as_ref().is_none_or(|name| row.name.contains(name.as_str()));
-                is_named && row.providers.contains(&provider)
-            };
-            for row in ROWS.iter().filter(is_wanted) {
+            for row in ROWS.iter().filter(|row| self.wants(row) && row.providers.contains(&provider)) {
                 all.push(self.one(&program, row, case, Some(&calm.run))?);
             }
             all.push(calm);
@@ -85,6 +77,27 @@ impl Faults {
             bail!("{failed} rows of the fault matrix failed");
         }
         Ok(())
+    }
+
+    /// What would come to light only after the rows.
+    fn check(&self) -> Result<()> {
+        if let Some(name) = self.only.as_ref().filter(|_| !ROWS.iter().any(|row| self.wants(row))) {
+            let of = self.provider.map_or_else(String::new, |provider| format!(" of {}", provider.name()));
+            bail!("no fault{of} has {name:?} in its name; there are: {}", names());
+        }
+        if let Some(path) = &self.json {
+            std::fs::write(path, "").with_context(|| format!("--json {}", path.display()))?;
+        }
+        if let Some(program) = self.program.as_ref().filter(|program| !program.is_file()) {
+            bail!("--program {}: there is no such file", program.display());
+        }
+        Ok(())
+    }
+
+    /// Whether a row was asked for, of any provider that was.
+    fn wants(&self, row: &Row) -> bool {
+        let is_named = self.only.as_ref().is_none_or(|name| row.name.contains(name.as_str()));
+        is_named && self.provider.is_none_or(|provider| row.providers.contains(&provider))
     }
 
     fn one(&self, program: &Path, row: &'static Row, case: Case, calm: Option<&Run>) -> Result<Done> {

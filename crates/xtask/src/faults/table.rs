@@ -18,9 +18,11 @@ pub(crate) fn line(done: &Done) -> String {
     let mib = run.peak_bytes().map_or_else(|| "-".to_owned(), |bytes| (bytes >> 20).to_string());
     let seconds = run.number("over_ms").map_or(run.took.as_secs_f64(), |ms| ms as f64 / 1e3);
     let is_ok = verdict.is_ok();
-    let says =
-        if run.summary.is_none() { run.last_words().to_owned() } else { run.texts("reasons").join("; ") };
-    let says: String = says.chars().take(SAYS_CHARS_MAX).collect();
+    let says = match &run.summary {
+        // The reason stands at the end of an error.
+        None => tail(run.last_words()),
+        Some(_) => run.texts("reasons").join("; ").chars().take(SAYS_CHARS_MAX).collect(),
+    };
     let verdict = if is_ok { "ok".to_owned() } else { format!("FAIL({})", verdict.0.join("; ")) };
     format!(
         "{:<8} {:<24} {:>9} {:>9} {:>7} {:>8} {:>8} {:>7} {:>6} {:>6} {seconds:>7.1}  {verdict}; {says}",
@@ -35,6 +37,13 @@ pub(crate) fn line(done: &Done) -> String {
         number("received_twice"),
         mib,
     )
+}
+
+/// The last characters of a text.
+fn tail(text: &str) -> String {
+    let skipped = text.chars().count().saturating_sub(SAYS_CHARS_MAX);
+    let dots = if skipped > 0 { "..." } else { "" };
+    format!("{dots}{}", text.chars().skip(skipped).collect::<String>())
 }
 
 /// A row for machines.

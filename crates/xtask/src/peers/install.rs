@@ -64,7 +64,7 @@ pub(super) fn all(servers: &[Kind], peers: &[Peer]) -> Result<Installed> {
     let folder = target.join("peers");
     let loadtest = root.join("loadtest");
     std::fs::create_dir_all(&folder)?;
-    run(cargo().current_dir(root).args(["build", "--release", "--package", "app"]))?;
+    run(crate::steps::cargo().current_dir(root).args(["build", "--release", "--package", "app"]))?;
     if peers.iter().any(|peer| peer.is_rust()) {
         build_rust(&metadata, &folder, &loadtest)?;
     }
@@ -102,17 +102,13 @@ fn packages(servers: &[Kind], peers: &[Peer]) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { debian(&missing) }
 }
 
-fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-}
-
 /// Builds the workspace of the Rust clients with a patched copy of `a2`.
 fn build_rust(metadata: &Metadata, folder: &Path, loadtest: &Path) -> Result<()> {
     let a2 = metadata.packages.iter().find(|package| package.name.as_str() == "a2");
     let manifest = a2.context("nothing depends on a2")?.manifest_path.as_std_path();
     let copy = folder.join("a2");
     copy_a2(manifest.parent().context("a manifest lies in a folder")?, &copy)?;
-    let mut command = cargo();
+    let mut command = crate::steps::cargo();
     command.args(["build", "--release", "--locked", "--manifest-path"]);
     command.arg(loadtest.join("peers/rust/Cargo.toml"));
     command.arg("--target-dir").arg(folder.join("rust"));

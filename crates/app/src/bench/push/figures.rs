@@ -94,6 +94,14 @@ impl Figures {
         self.unknown == 0 && self.not_sent == 0
     }
 
+    /// What keeps the benchmark from being one.
+    pub(super) fn missing(&self) -> String {
+        let Self { unknown, not_sent, .. } = self;
+        format!(
+            "{unknown} unknown, {not_sent} not sent; the figures are of those that were, and waiting for others is not in them"
+        )
+    }
+
     pub(super) fn table(&self) -> String {
         format!(
             "accepted      {}\nrejected      {}\nunknown       {}\nnot sent      {}\n\

@@ -106,6 +106,10 @@ impl TokenSource for Signer {
     }
 
     fn name(&self) -> String {
+        if self.is_throw_away {
+            // One is as good as another.
+            return "apns throw-away".to_owned();
+        }
         format!("apns {} {}", self.team_id, self.key_id)
     }
 

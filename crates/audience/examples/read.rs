@@ -1,5 +1,5 @@
 //! Measures reading alone: CPU for each row of every format, plain and packed, and the peak of memory:
-//! `cargo run --release -p audience --example read -- 2000000`.
+//! `cargo run --release -p audience --example read -- 2000000`; a second word picks the formats that begin with it.
 #![allow(clippy::disallowed_methods, reason = "a driver: the real clock")]
 
 use std::fmt::Write as _;
@@ -16,6 +16,7 @@ type Fault = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Fault> {
     let rows: u64 = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
+    let picked = std::env::args().nth(2).unwrap_or_default();
     let folder = tempfile::tempdir()?;
     println!("{:<28}{:>12}{:>14}{:>14}{:>12}", "", "MB", "rows/s", "MB/s", "CPU us/row");
     for (name, format, line) in [
@@ -26,6 +27,9 @@ fn main() -> Result<(), Fault> {
         ("devices, pinpoint", UploadFormat::Pinpoint, pinpoint),
         ("devices, tokens", UploadFormat::Tokens, |number| format!("{}\n", token(number))),
     ] {
+        if !name.starts_with(&picked) {
+            continue;
+        }
         let plain = folder.path().join("plain");
         let text = text(name, rows, line)?;
         fs::write(&plain, &text)?;

@@ -82,7 +82,7 @@ pub(crate) struct Header {
 
 impl Header {
     /// Reads the header in line `line`.
-    pub(crate) fn read(
+    pub(crate) fn of_line(
         line: u64,
         text: &str,
         columns_max: usize,
@@ -120,9 +120,8 @@ impl Header {
         }
     }
 
-    /// The texts of a row.
-    pub(crate) fn texts<'a>(&self, row: &'a str) -> Result<Texts<'a>, Cause> {
-        let mut texts = Texts::default();
+    /// The texts of a row, into `texts`.
+    pub(crate) fn read<'a>(&self, row: &'a str, texts: &mut Texts<'a>) -> Result<(), Cause> {
         let mut found = 0;
         for field in Fields::new(row) {
             let field = field?;
@@ -132,7 +131,7 @@ impl Header {
             found += 1;
         }
         let wanted = self.columns.len();
-        if found == wanted { Ok(texts) } else { Err(Cause::Fields { found, wanted }) }
+        if found == wanted { Ok(()) } else { Err(Cause::Fields { found, wanted }) }
     }
 }
 
@@ -162,7 +161,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Header, Unreadable> {
-        Header::read(1, text, 10, &Defaults::default())
+        Header::of_line(1, text, 10, &Defaults::default())
     }
 
     fn fault(text: &str) -> String {
@@ -193,7 +192,7 @@ mod tests {
             locale: Some("en".into()),
             ..Defaults::default()
         };
-        let read = |text| Header::read(1, text, 10, &defaults);
+        let read = |text| Header::of_line(1, text, 10, &defaults);
         assert_eq!(read("user,key,market").unwrap().rows, UploadRows::Devices);
         assert!(read("user,key").unwrap_err().to_string().contains("column market is missing"));
         assert_eq!(read("user").unwrap().rows, UploadRows::Users);
@@ -211,7 +210,8 @@ mod tests {
     #[test]
     fn ten_thousand_columns_are_refused_by_their_number() {
         let names: Vec<String> = (0..10_000).map(|number| format!("c{number}")).collect();
-        let fault = Header::read(1, &names.join(","), 1_000, &Defaults::default()).unwrap_err().to_string();
+        let fault =
+            Header::of_line(1, &names.join(","), 1_000, &Defaults::default()).unwrap_err().to_string();
         assert_eq!(fault, "line 1, the header: there are more than 1000 columns (uploads.columns_max)");
     }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 use crate::cause::Cause;
 
 /// The fields of a record, from left to right.
@@ -13,7 +15,7 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(line: &'a str) -> Self {
-        Self { rest: Some(line), has_quotes: line.contains('"') }
+        Self { rest: Some(line), has_quotes: memchr(b'"', line.as_bytes()).is_some() }
     }
 
     fn quoted(&mut self, text: &'a str) -> Result<Cow<'a, str>, Cause> {
@@ -42,8 +44,8 @@ impl<'a> Fields<'a> {
     }
 
     fn plain(&mut self, text: &'a str) -> Result<Cow<'a, str>, Cause> {
-        let (field, rest) = match text.split_once(',') {
-            Some((field, rest)) => (field, Some(rest)),
+        let (field, rest) = match memchr(b',', text.as_bytes()) {
+            Some(comma) => (&text[..comma], Some(&text[comma + 1..])),
             None => (text, None),
         };
         self.rest = rest;

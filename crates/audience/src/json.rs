@@ -11,15 +11,15 @@ use crate::cause::Cause;
 use crate::columns::{Column, ENVIRONMENT};
 use crate::taking::Texts;
 
-/// The texts of the object in `line`.
-pub(crate) fn read(line: &str) -> Result<Texts<'_>, Cause> {
+/// The texts of the object in `line`, into `texts`.
+pub(crate) fn read<'a>(line: &'a str, texts: &mut Texts<'a>) -> Result<(), Cause> {
     if !line.trim_start().starts_with('{') {
         return Err(Cause::NotAnObject);
     }
     let mut fault = None;
     let mut reader = serde_json::Deserializer::from_str(line);
-    let read = reader.deserialize_map(Object { fault: &mut fault });
-    let read = read.and_then(|texts| reader.end().map(|()| texts));
+    let read = reader.deserialize_map(Object { texts, fault: &mut fault });
+    let read = read.and_then(|()| reader.end());
     read.map_err(|error| fault.unwrap_or_else(|| cause(&error)))
 }
 
@@ -31,20 +31,20 @@ pub(crate) fn cause(error: &serde_json::Error) -> Cause {
     }
 }
 
-struct Object<'b> {
+struct Object<'b, 'de> {
+    texts: &'b mut Texts<'de>,
     /// Set when a field is wrong of which more can be said than where it stands.
     fault: &'b mut Option<Cause>,
 }
 
-impl<'de> Visitor<'de> for Object<'_> {
-    type Value = Texts<'de>;
+impl<'de> Visitor<'de> for Object<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts<'de>, A::Error> {
-        let mut texts = Texts::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Text(name)) = map.next_key()? {
             let Some(column) = Column::ALL.into_iter().find(|column| column.name() == name) else {
                 *self.fault = (name == ENVIRONMENT).then_some(Cause::Environment);
@@ -53,12 +53,12 @@ impl<'de> Visitor<'de> for Object<'_> {
             };
             // No value is as good as no field.
             let Some(Text(value)) = map.next_value()? else { continue };
-            if texts[column as usize].replace(value).is_some() {
+            if self.texts[column as usize].replace(value).is_some() {
                 *self.fault = Some(Cause::Twice(column.name()));
                 return Err(A::Error::custom("a field stands twice"));
             }
         }
-        Ok(texts)
+        Ok(())
     }
 }
 
@@ -88,6 +88,11 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Text<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn read(line: &str) -> Result<Texts<'_>, Cause> {
+        let mut texts = Texts::default();
+        super::read(line, &mut texts).map(|()| texts)
+    }
 
     #[test]
     fn an_object_of_texts_is_read_and_escapes_are_resolved() {

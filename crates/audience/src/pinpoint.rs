@@ -12,14 +12,8 @@ use crate::fields::Fields;
 use crate::json::{self, Text};
 use crate::taking::Texts;
 
-/// What an endpoint is to us.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Seen<'a> {
-    /// A device.
-    Device(Texts<'a>),
-    /// None to send to, and nothing wrong with that: why, as a word that never changes.
-    LeftOut(&'static str),
-}
+/// Why an endpoint is none to send to, with nothing wrong about it, as a word that never changes; `None`: it is a device.
+pub(crate) type LeftOut = Option<&'static str>;
 
 /// What is read of an endpoint, and its name in CSV.
 #[derive(Clone, Copy)]
@@ -57,7 +51,7 @@ pub(crate) struct Header(Vec<Option<Part>>);
 
 impl Header {
     /// Reads the header in line `line`. Attributes, metrics and the like may be any number and are passed over.
-    pub(crate) fn read(line: u64, text: &str, columns_max: usize) -> Result<Self, Unreadable> {
+    pub(crate) fn of_line(line: u64, text: &str, columns_max: usize) -> Result<Self, Unreadable> {
         let mut found: Vec<Option<Part>> = Vec::new();
         for name in columns::names(line, text, columns_max)? {
             let part = PARTS.iter().find(|(_, known)| *known == name);
@@ -77,8 +71,8 @@ impl Header {
         }
     }
 
-    /// The endpoint in a record.
-    pub(crate) fn endpoint<'a>(&self, record: &'a str) -> Result<Seen<'a>, Cause> {
+    /// The endpoint in a record, into `texts`.
+    pub(crate) fn read<'a>(&self, record: &'a str, texts: &mut Texts<'a>) -> Result<LeftOut, Cause> {
         let mut said = Said::default();
         let mut found = 0;
         for field in Fields::new(record) {
@@ -89,7 +83,7 @@ impl Header {
             found += 1;
         }
         let wanted = self.0.len();
-        if found == wanted { Ok(look(said)) } else { Err(Cause::Fields { found, wanted }) }
+        if found == wanted { Ok(look(said, texts)) } else { Err(Cause::Fields { found, wanted }) }
     }
 }
 
@@ -130,8 +124,8 @@ struct User<'a> {
     user_id: Option<Text<'a>>,
 }
 
-/// The endpoint in a line of JSON.
-pub(crate) fn read(line: &str) -> Result<Seen<'_>, Cause> {
+/// The endpoint in a line of JSON, into `texts`.
+pub(crate) fn read<'a>(line: &'a str, texts: &mut Texts<'a>) -> Result<LeftOut, Cause> {
     if !line.trim_start().starts_with('{') {
         return Err(Cause::NotAnObject);
     }
@@ -152,23 +146,23 @@ pub(crate) fn read(line: &str) -> Result<Seen<'_>, Cause> {
     for (part, text) in parts {
         said[part as usize] = text.map(|Text(text)| text).filter(|text| !text.is_empty());
     }
-    Ok(look(said))
+    Ok(look(said, texts))
 }
 
 /// What the endpoint is to us. A status or a choice that Pinpoint does not document counts as one not to send to.
-fn look(mut said: Said<'_>) -> Seen<'_> {
+fn look<'a>(mut said: Said<'a>, texts: &mut Texts<'a>) -> LeftOut {
     let platform = match said[Part::ChannelType as usize].as_deref() {
         Some("APNS") => Some("apns"),
         Some("GCM") => Some("fcm"),
         None => None,
-        Some(channel) => return Seen::LeftOut(other(channel)),
+        Some(channel) => return Some(other(channel)),
     };
     let is = |part: Part, wanted: &str| said[part as usize].as_deref().is_none_or(|text| text == wanted);
     if !is(Part::EndpointStatus, "ACTIVE") {
-        return Seen::LeftOut("inactive");
+        return Some("inactive");
     }
     if !is(Part::OptOut, "NONE") {
-        return Seen::LeftOut("opted_out");
+        return Some("opted_out");
     }
     let is_said = |part: Part| said[part as usize].is_some();
     // An endpoint of nobody is its own user.
@@ -182,7 +176,6 @@ fn look(mut said: Said<'_>) -> Seen<'_> {
         (Column::Market, Part::Country),
         (Column::RegisteredAt, date),
     ];
-    let mut texts = Texts::default();
     texts[Column::Platform as usize] = platform.map(Cow::Borrowed);
     for (column, part) in places {
         texts[column as usize] = said[part as usize].take();
@@ -191,7 +184,7 @@ fn look(mut said: Said<'_>) -> Seen<'_> {
     change(&mut texts[Column::Locale as usize], |text| text.contains('_'), |text| text.replace('_', "-"));
     let is_large = |text: &str| text.bytes().any(|byte| byte.is_ascii_uppercase());
     change(&mut texts[Column::Market as usize], is_large, str::to_ascii_lowercase);
-    Seen::Device(texts)
+    None
 }
 
 fn change(text: &mut Option<Cow<'_, str>>, needs: impl Fn(&str) -> bool, to: impl Fn(&str) -> String) {

@@ -12,7 +12,7 @@ use crate::cause::{Cause, Unreadable};
 use crate::columns::Header;
 use crate::config::Limits;
 use crate::lines::Lines;
-use crate::pinpoint::{self, Seen};
+use crate::pinpoint::{self, LeftOut};
 use crate::taking::{self, Taking, Texts};
 use crate::unpack::Unpacked;
 use crate::{columns, json};
@@ -154,9 +154,10 @@ impl Source {
                 continue;
             }
             tally.add()?;
-            let read = lines.text().and_then(|line| match shape.read(line)? {
-                Seen::Device(texts) => take(taking, &texts).map(|()| None),
-                Seen::LeftOut(why) => Ok(Some(why)),
+            let mut texts = Texts::default();
+            let read = lines.text().and_then(|line| match shape.read(line, &mut texts)? {
+                None => take(taking, &texts).map(|()| None),
+                left_out => Ok(left_out),
             });
             match read {
                 Ok(None) => return Ok(true),
@@ -176,22 +177,23 @@ impl Shape {
         }
         let is_there = lines.advance_record()?;
         // Quotes that pair up by chance: the first line is bad, and those after it may be good.
-        if lines.is_record() && lines.text().and_then(|record| self.read(record).map(drop)).is_err() {
+        if lines.is_record()
+            && lines.text().and_then(|record| self.read(record, &mut Texts::default())).is_err()
+        {
             lines.retreat();
         }
         Ok(is_there)
     }
 
-    fn read<'a>(&self, line: &'a str) -> Result<Seen<'a>, Cause> {
+    fn read<'a>(&self, line: &'a str, texts: &mut Texts<'a>) -> Result<LeftOut, Cause> {
         match self {
-            Shape::Csv(header) => header.texts(line).map(Seen::Device),
-            Shape::Ndjson => json::read(line).map(Seen::Device),
-            Shape::Pinpoint => pinpoint::read(line),
-            Shape::PinpointCsv(header) => header.endpoint(line),
+            Shape::Csv(header) => header.read(line, texts).map(|()| None),
+            Shape::Ndjson => json::read(line, texts).map(|()| None),
+            Shape::Pinpoint => pinpoint::read(line, texts),
+            Shape::PinpointCsv(header) => header.read(line, texts),
             Shape::Tokens => {
-                let mut texts = Texts::default();
                 texts[columns::Column::Key as usize] = Some(line.into());
-                Ok(Seen::Device(texts))
+                Ok(None)
             }
         }
     }
@@ -208,7 +210,7 @@ fn shape<R: Read>(lines: &mut Lines<R>, reading: &Reading) -> io::Result<(Shape,
         _ if begins(lines, "PAR1") => Err(other("Parquet").into()),
         UploadFormat::Csv | UploadFormat::Tokens if is_object => Err(other("JSON").into()),
         UploadFormat::Csv => {
-            let header = Header::read(line, text()?, columns_max, &reading.defaults)?;
+            let header = Header::of_line(line, text()?, columns_max, &reading.defaults)?;
             let rows = header.rows;
             Ok((Shape::Csv(header), rows))
         }
@@ -217,11 +219,12 @@ fn shape<R: Read>(lines: &mut Lines<R>, reading: &Reading) -> io::Result<(Shape,
         }
         UploadFormat::Ndjson => {
             let is_header =
-                |text| Header::read(line, text, columns_max, &reading.defaults).is_ok_and(|_| !is_object);
+                |text| Header::of_line(line, text, columns_max, &reading.defaults).is_ok_and(|_| !is_object);
             // A first row that cannot be read says nothing of the others.
-            let rows = match lines.text().and_then(json::read) {
-                Ok(texts) if taking::is_device(&texts) => UploadRows::Devices,
-                Ok(_) => UploadRows::Users,
+            let mut texts = Texts::default();
+            let rows = match lines.text().and_then(|line| json::read(line, &mut texts)) {
+                Ok(()) if taking::is_device(&texts) => UploadRows::Devices,
+                Ok(()) => UploadRows::Users,
                 Err(_) if lines.text().is_ok_and(is_header) => return Err(other("CSV").into()),
                 Err(_) => reading.rows.unwrap_or(UploadRows::Users),
             };
@@ -233,7 +236,7 @@ fn shape<R: Read>(lines: &mut Lines<R>, reading: &Reading) -> io::Result<(Shape,
             Ok((Shape::Pinpoint, UploadRows::Devices))
         }
         UploadFormat::Pinpoint => {
-            let header = pinpoint::Header::read(line, text()?, columns_max)?;
+            let header = pinpoint::Header::of_line(line, text()?, columns_max)?;
             Ok((Shape::PinpointCsv(header), UploadRows::Devices))
         }
         UploadFormat::Tokens => {

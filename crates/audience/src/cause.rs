@@ -117,6 +117,9 @@ pub(crate) enum Unreadable {
     OtherFormat { found: &'static str, wanted: &'static str },
     #[error("the rows do not say everything of a device: say {missing} for all of them")]
     NoDefaults { missing: String },
+    #[cfg(feature = "parquet")]
+    #[error("the file is no Parquet that is read here: {0}")]
+    Parquet(String),
     #[error("this program was built without reading {0}: upload CSV or NDJSON, or build it with the feature")]
     NotBuiltIn(&'static str),
     #[error("the rows are {found}, announced were {wanted}")]

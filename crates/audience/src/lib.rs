@@ -17,6 +17,8 @@ mod json;
 mod lines;
 mod outbox;
 mod outcome_rows;
+#[cfg(feature = "parquet")]
+mod parquet_file;
 mod pinpoint;
 mod resolve;
 mod role;

@@ -1,5 +1,6 @@
 //! The rows of an upload, whatever it is written in: user ids or devices, each checked, and a report of the others.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,6 +13,8 @@ use crate::cause::{Cause, Unreadable};
 use crate::columns::Header;
 use crate::config::Limits;
 use crate::lines::Lines;
+#[cfg(feature = "parquet")]
+use crate::parquet_file::ParquetFile;
 use crate::pinpoint::{self, LeftOut};
 use crate::taking::{self, Taking, Texts};
 use crate::unpack::Unpacked;
@@ -43,7 +46,12 @@ pub(crate) struct Rows {
 
 /// Where rows come from.
 enum Source {
-    Text { lines: Lines<Unpacked>, shape: Shape },
+    Text {
+        lines: Lines<Unpacked>,
+        shape: Shape,
+    },
+    #[cfg(feature = "parquet")]
+    Parquet(Box<ParquetFile>),
 }
 
 /// How a line is written.
@@ -75,6 +83,30 @@ impl Rows {
             return Err(Unreadable::Empty.into());
         }
         let (shape, rows) = shape(&mut lines, reading)?;
+        Self::new(Source::Text { lines, shape }, rows, packed_bytes, reading)
+    }
+
+    /// The same of a file, which may also be one that is not read from its front to its end.
+    pub(crate) fn open_file(file: File, reading: &Reading) -> io::Result<Self> {
+        if reading.format != UploadFormat::Parquet {
+            return Self::open(file, reading);
+        }
+        #[cfg(feature = "parquet")]
+        {
+            let file = ParquetFile::open(file, &reading.defaults, reading.limits)?;
+            let (rows, packed_bytes) = (file.kind(), file.packed_bytes());
+            Self::new(Source::Parquet(Box::new(file)), rows, packed_bytes, reading)
+        }
+        #[cfg(not(feature = "parquet"))]
+        Err(Unreadable::NotBuiltIn("Parquet").into())
+    }
+
+    fn new(
+        source: Source,
+        rows: UploadRows,
+        packed_bytes: Arc<AtomicU64>,
+        reading: &Reading,
+    ) -> io::Result<Self> {
         if let Some(wanted) = reading.rows.filter(|wanted| *wanted != rows) {
             return Err(Unreadable::OtherRows { found: name(rows), wanted: name(wanted) }.into());
         }
@@ -85,7 +117,6 @@ impl Rows {
             names_users: reading.format == UploadFormat::Tokens,
         };
         let tally = Tally { report: ReadReport::default(), list: None, rows_max: reading.limits.rows_max };
-        let source = Source::Text { lines, shape };
         Ok(Self { source, taking, tally, user: String::new(), spare: None, packed_bytes })
     }
 
@@ -106,8 +137,12 @@ impl Rows {
 
     /// What was read so far.
     pub(crate) fn report(&self) -> ReadReport {
-        let Source::Text { lines, .. } = &self.source;
-        ReadReport { unpacked_bytes: lines.bytes_read(), ..self.tally.report.clone() }
+        let unpacked_bytes = match &self.source {
+            Source::Text { lines, .. } => lines.bytes_read(),
+            #[cfg(feature = "parquet")]
+            Source::Parquet(file) => file.unpacked_bytes(),
+        };
+        ReadReport { unpacked_bytes, ..self.tally.report.clone() }
     }
 
     /// Bytes of the file that were needed so far, to be looked at from anywhere.
@@ -148,7 +183,11 @@ impl Source {
         tally: &mut Tally,
         mut take: impl FnMut(&Taking, &Texts<'_>) -> Result<(), Cause>,
     ) -> io::Result<bool> {
-        let Source::Text { lines, shape } = self;
+        let (lines, shape) = match self {
+            Source::Text { lines, shape } => (lines, shape),
+            #[cfg(feature = "parquet")]
+            Source::Parquet(file) => return next_good_of(file, taking, tally, take),
+        };
         while shape.advance(lines)? {
             if lines.is_empty() {
                 continue;
@@ -167,6 +206,24 @@ impl Source {
         }
         Ok(false)
     }
+}
+
+#[cfg(feature = "parquet")]
+fn next_good_of(
+    file: &mut ParquetFile,
+    taking: &Taking,
+    tally: &mut Tally,
+    mut take: impl FnMut(&Taking, &Texts<'_>) -> Result<(), Cause>,
+) -> io::Result<bool> {
+    while file.advance()? {
+        tally.add()?;
+        let mut texts = Texts::default();
+        match file.read(&mut texts).and_then(|()| take(taking, &texts)) {
+            Ok(()) => return Ok(true),
+            Err(cause) => tally.add_bad(file.number(), 0, &cause)?,
+        }
+    }
+    Ok(false)
 }
 
 impl Shape {

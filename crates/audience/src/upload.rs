@@ -34,7 +34,7 @@ pub(crate) fn open(
     list: Option<&Path>,
 ) -> std::result::Result<Rows, Failure> {
     let file = File::open(path).map_err(Error::io("open the upload"))?;
-    let mut rows = Rows::open(file, reading).map_err(failure)?;
+    let mut rows = Rows::open_file(file, reading).map_err(failure)?;
     if let Some(list) = list {
         rows.list_in(BadList::new(list, true, reading.limits.bad_rows_listed_max));
     }

@@ -85,7 +85,7 @@ fn read(
     let Asked { format, packing, rows, limits, uploaded_at, .. } = *asked;
     let reading = Reading { format, packing, rows, defaults: asked.defaults.clone(), limits, uploaded_at };
     let file = File::open(path).map_err(Error::io("open the file"))?;
-    let mut rows = Rows::open(file, &reading).map_err(failure)?;
+    let mut rows = Rows::open_file(file, &reading).map_err(failure)?;
     verdict.kind = Some(rows.kind());
     if let Some(list) = list {
         rows.list_in(BadList::new(list, false, limits.bad_rows_listed_max));

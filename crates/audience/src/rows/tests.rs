@@ -395,3 +395,10 @@ fn more_rows_than_may_be_are_refused() {
     assert!(rows.next_user().unwrap().is_some() && rows.next_user().unwrap().is_some());
     assert_eq!(rows.next_user().unwrap_err().to_string(), "the file has more than 2 rows (uploads.rows_max)");
 }
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn parquet_is_refused_by_a_program_that_was_built_without_it() {
+    let error = Rows::open_file(tempfile::tempfile().unwrap(), &reading(UploadFormat::Parquet)).err().unwrap();
+    assert!(error.to_string().contains("was built without reading Parquet"), "{error}");
+}

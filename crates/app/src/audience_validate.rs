@@ -61,7 +61,7 @@ pub(crate) struct Validate {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     Csv,
     Ndjson,
     Pinpoint,
@@ -77,9 +77,19 @@ enum RowsKind {
 
 #[derive(Clone, Copy, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum BadRowsChoice {
+pub(crate) enum BadRowsChoice {
     RejectAll,
     AcceptValid,
+}
+
+impl BadRowsChoice {
+    /// As queries write it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            BadRowsChoice::RejectAll => "reject_all",
+            BadRowsChoice::AcceptValid => "accept_valid",
+        }
+    }
 }
 
 impl Validate {
@@ -111,11 +121,8 @@ impl Validate {
             None => format_of(&self.file)
                 .ok_or("the file's name does not tell how it is written: say --format")?,
         };
-        let name = match self.bad_rows {
-            BadRowsChoice::RejectAll => "reject_all",
-            BadRowsChoice::AcceptValid => "accept_valid",
-        };
-        let bad_rows = BadRows::named(name, self.bad_share_max).map_err(|error| error.to_string())?;
+        let bad_rows =
+            BadRows::named(self.bad_rows.name(), self.bad_share_max).map_err(|error| error.to_string())?;
         let defaults = Defaults {
             platform: self.platform,
             apns_app: self.apns_app.clone(),
@@ -146,7 +153,7 @@ impl From<Format> for UploadFormat {
 }
 
 /// The format that a file's name tells, whatever packed it.
-fn format_of(file: &Path) -> Option<UploadFormat> {
+pub(crate) fn format_of(file: &Path) -> Option<UploadFormat> {
     let name = file.file_name()?.to_str()?.to_ascii_lowercase();
     let name = [".gz", ".zst"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
     match name.rsplit_once('.')?.1 {

@@ -11,6 +11,7 @@ use crate::bench::{
     push::{PushBench, Request},
     snapshot::SnapshotBench,
 };
+use crate::client;
 use crate::demo::Demo;
 use crate::sim::Sim;
 
@@ -63,6 +64,9 @@ pub(crate) enum Command {
     /// Lists of users or devices.
     #[command(subcommand)]
     Audience(AudienceCommand),
+    /// The directory of devices.
+    #[command(subcommand)]
+    Devices(DevicesCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -115,6 +119,20 @@ pub(crate) enum AudienceCommand {
         after_help = "Examples:\n  fanfare audience validate fans.csv.gz --rows users\n  fanfare audience validate export.gz --format pinpoint --apns-app org.example.app \\\n      --locale en --market us --bad-rows accept_valid --bad-share-max 0.05 --list bad.ndjson"
     )]
     Validate(Box<Validate>),
+    /// Upload the list of an audience, however often the connection breaks, and say what became of it.
+    #[command(
+        after_help = "Examples:\n  fanfare audience upload fans.csv.gz --name \"Everybody\"\n  zcat fans.csv.gz | fanfare audience upload - --format csv --audience aud_... --json\n\nFrom standard input a broken connection is gone on with, an ended program is not.\n\nExit codes:\n  0  frozen (with --no-wait: stored)\n  1  refused, by the service or because of its rows\n  2  the command line or the configuration is wrong\n  3  nothing got through"
+    )]
+    Upload(Box<client::Upload>),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DevicesCommand {
+    /// Import files of devices into the directory, however often the connection breaks, and say what became of the rows.
+    #[command(
+        after_help = "Examples:\n  fanfare devices import devices.csv more.ndjson.zst\n  fanfare devices import export.gz --format pinpoint --apns-app org.example.app --locale en --market us\n\nFrom standard input (-) a broken connection is gone on with, an ended program is not.\n\nExit codes:\n  0  every file was taken (with --no-wait: stored)\n  1  one was refused, by the service or because of its rows; those behind it are left alone\n  2  the command line or the configuration is wrong\n  3  nothing got through"
+    )]
+    Import(Box<client::Import>),
 }
 
 #[derive(Subcommand)]

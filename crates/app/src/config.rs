@@ -81,6 +81,8 @@ pub(crate) struct Uploads {
     pub(crate) unpacked_bytes_max: u64,
     pub(crate) unpacked_ratio_max: u64,
     pub(crate) bad_rows_listed_max: u64,
+    pub(crate) age_s_max: u64,
+    pub(crate) at_once_max: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -225,6 +227,8 @@ impl Config {
         must(uploads.rows_max > 0, "uploads.rows_max: must be at least 1");
         must(uploads.unpacked_bytes_max > 0, "uploads.unpacked_bytes_max: must be at least 1");
         must(uploads.unpacked_ratio_max > 0, "uploads.unpacked_ratio_max: must be at least 1");
+        must(self.uploads.age_s_max >= 60, "uploads.age_s_max: must be at least 60");
+        must(self.uploads.at_once_max > 0, "uploads.at_once_max: must be at least 1");
         must(self.api.idle_s_max > 0, "api.idle_s_max: must be at least 1");
         must(!self.backend.folder.as_os_str().is_empty(), "backend.folder: must not be empty");
         let days = [self.retention.uploads_days, self.retention.exports_days, self.retention.snapshots_days];

@@ -4,6 +4,7 @@ mod audience_validate;
 mod bench;
 mod children;
 mod cli;
+mod client;
 mod config;
 mod demo;
 mod installation;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use cli::{AudienceCommand, Bench, Cli, Command, ConfigCommand, Role};
+use cli::{AudienceCommand, Bench, Cli, Command, ConfigCommand, DevicesCommand, Role};
 use config::{Config, Mistakes};
 use roles::RoleName;
 
@@ -84,6 +85,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Audience(AudienceCommand::Validate(validate)) => {
             return Ok(verdict(validate.run(&config()?)?));
         }
+        Command::Audience(AudienceCommand::Upload(upload)) => return Ok(verdict(upload.run(&config()?)?)),
+        Command::Devices(DevicesCommand::Import(import)) => return Ok(verdict(import.run(&config()?)?)),
         Command::Config(ConfigCommand::Check) => {
             config()?;
             println!("the configuration is good");

@@ -196,7 +196,11 @@ async fn fill_audience(api: &Api, order: Order, id: AudienceId, mut bytes: Bytes
             Judged::Free => {}
         }
         bytes.keep(&order.upload.blob).await?;
-        let before = row.body.upload.clone();
+        // The list that failed, and that of its bad rows.
+        let upload =
+            row.body.upload.clone().map(|upload| upload.blob).filter(|blob| *blob != order.upload.blob);
+        let bad_rows = row.body.report.clone().and_then(|report| report.read.bad_rows_blob);
+        let before = [upload, bad_rows].into_iter().flatten();
         let audience = Audience {
             upload: Some(order.upload.clone()),
             state: AudienceState::Uploaded,
@@ -214,12 +218,7 @@ async fn fill_audience(api: &Api, order: Order, id: AudienceId, mut bytes: Bytes
             return Err(written_meanwhile());
         }
         api.metrics.uploaded(order.upload.bytes);
-        // The list that failed is not needed any more; if it stays, it is nobody's.
-        if let Some(before) = before.filter(|before| before.blob != order.upload.blob)
-            && let Err(error) = api.backend.blobs.delete(&before.blob).await
-        {
-            tracing::warn!(%error, blob = before.blob, "a failed upload could not be deleted");
-        }
+        delete(api, before).await;
         announce(api, &ToResolver::Resolve(Resolve { audience: id })).await;
         return Ok(Outcome::new(StatusCode::ACCEPTED, order.target, &audience));
     }
@@ -281,6 +280,15 @@ fn written_meanwhile() -> Problem {
     Problem::not_known(
         "the upload was written meanwhile: ask for its offset, which says whether it is complete",
     )
+}
+
+/// Removes blobs that nothing names any more; one that stays is nobody's.
+async fn delete(api: &Api, blobs: impl Iterator<Item = String>) {
+    for blob in blobs {
+        if let Err(error) = api.backend.blobs.delete(&blob).await {
+            tracing::warn!(%error, blob, "what a failed upload left could not be deleted");
+        }
+    }
 }
 
 /// Hands work to a resolver. If that fails, a resolver finds the row that says what there is to do.

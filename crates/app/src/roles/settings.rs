@@ -33,6 +33,8 @@ pub(super) fn api(config: &Config) -> api::Config {
     api::Config {
         upload_bytes_max: config.api.upload_bytes_max,
         idle: Duration::from_secs(config.api.idle_s_max),
+        upload_age_max: Duration::from_secs(config.uploads.age_s_max),
+        uploads_max: usize::try_from(config.uploads.at_once_max).unwrap_or(usize::MAX),
         sizes: ShardSizes {
             apns: config.dispatcher.shard_devices_apns,
             fcm: config.dispatcher.shard_devices_fcm,

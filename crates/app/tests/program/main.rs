@@ -8,4 +8,5 @@ mod mistakes;
 mod nginx;
 mod roles;
 mod support;
+mod uploads;
 mod validate;

@@ -86,7 +86,7 @@ fn too_few_open_files_say_how_to_get_more() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 12] = [
         &["demo"],
         &["up"],
         &["api"],
@@ -94,6 +94,8 @@ fn every_command_has_help_with_an_example() {
         &["dispatcher"],
         &["worker"],
         &["sim"],
+        &["devices", "import"],
+        &["audience", "upload"],
         &["bench", "push"],
         &["bench", "snapshot"],
         &["config", "check"],

@@ -1,0 +1,205 @@
+//! Commands that are clients of the HTTP API: they upload a file, however often the connection breaks, and say what became of
+//! it.
+
+mod calls;
+mod follow;
+mod reading;
+mod source;
+mod transfer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use model::runtime::Clock;
+use model::{AudienceId, UploadId};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::runtime;
+use calls::{Calls, Refused};
+use reading::Reading;
+use source::Source;
+use transfer::{Done, Transfer};
+
+/// What every upload takes.
+#[derive(Args)]
+pub(crate) struct Common {
+    /// The service; without it the address that the configuration has it listen on.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Who acts, as the audit will say.
+    #[arg(long, env = "USER", default_value = "fanfare", value_name = "NAME")]
+    actor: String,
+    #[command(flatten)]
+    reading: Reading,
+    /// Give up when nothing gets through for this long.
+    #[arg(long, default_value = "300s", value_parser = crate::sim::duration, value_name = "TIME")]
+    give_up_after: Duration,
+    /// Go on with an upload that was begun before, of the same file.
+    #[arg(long, value_name = "UPLOAD")]
+    resume: Option<UploadId>,
+    /// Do not wait for what becomes of the rows.
+    #[arg(long)]
+    no_wait: bool,
+    /// Print one JSON object per file on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Import files of devices into the directory.
+#[derive(Args)]
+pub(crate) struct Import {
+    /// Files, one after another; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Upload the list of an audience.
+#[derive(Args)]
+pub(crate) struct Upload {
+    /// The list: user ids, or devices outright; `-` is standard input.
+    file: PathBuf,
+    /// Make an audience of this name.
+    #[arg(long, required_unless_present_any = ["audience", "resume"], conflicts_with_all = ["audience", "resume"])]
+    name: Option<String>,
+    /// Upload to an audience that is there.
+    #[arg(long, value_name = "ID")]
+    audience: Option<AudienceId>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Import {
+    /// True when every file was taken.
+    pub(crate) fn run(self, config: &Config) -> Result<bool> {
+        if self.common.resume.is_some() && self.files.len() > 1 {
+            bail!("--resume goes on with one file");
+        }
+        let Self { files, common } = self;
+        block_on(async move {
+            let client = Client::new(&common, config)?;
+            for file in files {
+                let target = (Method::POST, "/v1/imports".to_owned());
+                if !client.take(file, target).await? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+    }
+}
+
+impl Upload {
+    /// True when the list was taken.
+    pub(crate) fn run(self, config: &Config) -> Result<bool> {
+        let Self { file, name, audience, common } = self;
+        block_on(async move {
+            let client = Client::new(&common, config)?;
+            // A file that cannot be read makes no audience.
+            Source::check(&file)?;
+            let path = match (audience, name) {
+                (Some(id), _) => format!("/v1/audiences/{id}"),
+                (None, Some(name)) => match client.make(&name).await {
+                    Err(error) => return refused(error),
+                    Ok(path) => path,
+                },
+                // It is known to the upload that is gone on with.
+                (None, None) => String::new(),
+            };
+            client.take(file, (Method::PUT, format!("{path}/upload"))).await
+        })
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<bool>>) -> Result<bool> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
+}
+
+/// Says that the service refused, which is no failure of this program.
+fn refused(error: anyhow::Error) -> Result<bool> {
+    match error.downcast_ref::<Refused>() {
+        Some(refused) => {
+            eprintln!("refused: {refused}");
+            Ok(false)
+        }
+        None => Err(error),
+    }
+}
+
+/// Somebody who uploads.
+struct Client<'a> {
+    calls: Calls,
+    clock: Arc<dyn Clock>,
+    common: &'a Common,
+}
+
+impl<'a> Client<'a> {
+    fn new(common: &'a Common, config: &Config) -> Result<Self> {
+        let listen = config.api.listen;
+        let base = match &common.server {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None if listen.port() == 0 => {
+                bail!("api.listen names no port: say --server http://127.0.0.1:PORT")
+            }
+            None => format!("http://{listen}"),
+        };
+        common.reading.check()?;
+        let clock = runtime::real().clock;
+        let calls = Calls::new(base, &common.actor, Arc::clone(&clock), common.give_up_after)?;
+        Ok(Self { calls, clock, common })
+    }
+
+    /// Makes an audience; its path. However often it is asked for, it is made once.
+    async fn make(&self, name: &str) -> Result<String> {
+        let key = format!("{:032x}", runtime::real().randomness.u128());
+        let made = self.calls.json(Method::POST, "/v1/audiences", &json!({ "name": name }), &key).await?;
+        let id = made["id"].as_str().context("an audience without id")?;
+        Ok(format!("/v1/audiences/{id}"))
+    }
+
+    /// Uploads a file and says what became of it; true when it was taken.
+    async fn take(&self, file: PathBuf, target: (Method, String)) -> Result<bool> {
+        match self.uploaded(file, target).await {
+            Ok(is_good) => Ok(is_good),
+            Err(error) => refused(error),
+        }
+    }
+
+    async fn uploaded(&self, file: PathBuf, (method, path): (Method, String)) -> Result<bool> {
+        let named = file.display().to_string();
+        let format = self.common.reading.format(&file)?;
+        let source = Source::open(&file).await.with_context(|| named.clone())?;
+        let began = self.clock.monotonic();
+        let transfer = Transfer {
+            calls: &self.calls,
+            clock: &*self.clock,
+            path: format!("{path}?{}", self.common.reading.query(format)),
+            method,
+            media_type: reading::media_type(format),
+            give_up_after: self.common.give_up_after,
+            resume: self.common.resume,
+            named: &named,
+        };
+        let Done { answer, bytes, broken } = transfer.run(source).await.with_context(|| named.clone())?;
+        let seconds = self.clock.monotonic().since(began).as_secs_f64();
+        let shown = follow::Shown { calls: &self.calls, clock: &*self.clock, named: &named };
+        let over = if self.common.no_wait { answer } else { shown.until_over(answer).await? };
+        if self.common.json {
+            let upload = json!({ "bytes": bytes, "seconds": seconds, "broken": broken });
+            println!("{}", json!({ "file": named, "upload": upload, "result": over }));
+        } else {
+            print!("{}", follow::text(&named, &over, self.calls.base()));
+        }
+        Ok(!is_failed(&over))
+    }
+}
+
+fn is_failed(over: &Value) -> bool {
+    over["state"] == "failed"
+}

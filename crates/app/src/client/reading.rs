@@ -1,0 +1,97 @@
+//! How a file is to be read, as flags say it and the query of an upload repeats it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use model::Platform;
+use model::audience::{BadRows, Defaults, UploadFormat};
+
+use crate::audience_validate::{BadRowsChoice, Format, format_of};
+
+/// How a file is to be read.
+#[derive(Args)]
+pub(crate) struct Reading {
+    /// How it is written; told by the file's name when absent.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// What becomes of rows that cannot be read.
+    #[arg(long, value_enum, default_value = "reject_all")]
+    bad_rows: BadRowsChoice,
+    /// With `--bad-rows accept_valid`: the share of bad rows beyond which the whole file is refused.
+    #[arg(long, value_name = "SHARE")]
+    bad_share_max: Option<f64>,
+    /// `apns` or `fcm`, for rows that do not say it.
+    #[arg(long)]
+    platform: Option<Platform>,
+    /// App (topic) of APNs devices whose rows do not say it.
+    #[arg(long, value_name = "APP")]
+    apns_app: Option<String>,
+    /// App (project) of FCM devices whose rows do not say it.
+    #[arg(long, value_name = "APP")]
+    fcm_app: Option<String>,
+    /// Locale of devices whose rows do not say it.
+    #[arg(long)]
+    locale: Option<String>,
+    /// Market of devices whose rows do not say it.
+    #[arg(long)]
+    market: Option<String>,
+}
+
+impl Reading {
+    /// Finds what the service would refuse, before anything is sent.
+    pub(super) fn check(&self) -> Result<()> {
+        BadRows::named(self.bad_rows.name(), self.bad_share_max).context("--bad-rows, --bad-share-max")?;
+        let defaults = Defaults {
+            platform: self.platform,
+            apns_app: self.apns_app.clone(),
+            fcm_app: self.fcm_app.clone(),
+            locale: self.locale.clone(),
+            market: self.market.clone(),
+        };
+        Ok(defaults.check()?)
+    }
+
+    /// How a file is written.
+    pub(super) fn format(&self, file: &Path) -> Result<UploadFormat> {
+        match self.format {
+            Some(format) => Ok(format.into()),
+            None => match format_of(file) {
+                Some(format) => Ok(format),
+                None => bail!("{}: its name does not tell how it is written: say --format", file.display()),
+            },
+        }
+    }
+
+    /// The query of its upload. What was checked needs no escaping.
+    pub(super) fn query(&self, format: UploadFormat) -> String {
+        let mut query = format!("format={}&bad_rows={}", format.name(), self.bad_rows.name());
+        let labels = [
+            ("platform", self.platform.map(Platform::name)),
+            ("apns_app", self.apns_app.as_deref()),
+            ("fcm_app", self.fcm_app.as_deref()),
+            ("locale", self.locale.as_deref()),
+            ("market", self.market.as_deref()),
+        ];
+        for (name, value) in labels {
+            if let Some(value) = value {
+                write!(query, "&{name}={value}").expect("a string takes every text");
+            }
+        }
+        if let Some(share) = self.bad_share_max {
+            write!(query, "&bad_share_max={share}").expect("a string takes every text");
+        }
+        query
+    }
+}
+
+/// The media type of a format.
+pub(super) const fn media_type(format: UploadFormat) -> &'static str {
+    match format {
+        UploadFormat::Csv => "text/csv",
+        UploadFormat::Ndjson | UploadFormat::Pinpoint => "application/x-ndjson",
+        UploadFormat::Tokens => "text/plain",
+        UploadFormat::Parquet => "application/vnd.apache.parquet",
+    }
+}

@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use backend::rows::garbage::{self, Mark};
+use backend::rows::upload::{self, PartsState};
 use backend::rows::{audience, campaign, export, fleet, import, launch, suppression};
 use backend::store::Written;
 use backend::{Expect, Write};
@@ -100,6 +101,12 @@ async fn named(desk: &Desk) -> Result<Named> {
             named.blobs.insert(row.upload.blob);
         } else if is_kept(row.created_at, config.uploads_kept) {
             named.blobs.extend(row.report.and_then(|report| report.read.bad_rows_blob));
+        }
+    }
+    // Complete, and not handed over to its audience or import yet.
+    for row in upload::all(store).await? {
+        if let PartsState::Received { upload } = row.state {
+            named.blobs.insert(upload.blob);
         }
     }
     for row in export::all(store).await? {

@@ -182,7 +182,12 @@ async fn make_import(api: &Api, order: Order, id: ImportId, mut bytes: Bytes<'_>
 
 async fn fill_audience(api: &Api, order: Order, id: AudienceId, mut bytes: Bytes<'_>) -> Result<Outcome> {
     loop {
-        let row = audiences::read(api, id).await?;
+        let row = match audiences::read(api, id).await {
+            Ok(row) => row,
+            // It was deleted meanwhile.
+            Err(problem) if problem.is_refusal() => return order.refuse(api, &mut bytes, problem).await,
+            Err(problem) => return Err(problem),
+        };
         match judge(&row.body, &order.upload) {
             Judged::Same => {
                 order.done(api).await?;

@@ -103,6 +103,24 @@ async fn of_two_uploads_to_one_audience_at_once_one_wins_and_the_other_is_told_w
 }
 
 #[tokio::test]
+async fn an_upload_whose_audience_is_deleted_meanwhile_is_refused_and_leaves_nothing() {
+    let service = Service::start();
+    let path = audience(&service).await;
+    let begun = service.call(put(&path).header("upload-complete", "?0"), LIST).await;
+    let upload = begun.headers["location"].to_str().unwrap().to_owned();
+    assert_eq!(service.call(Request::delete(&path), Body::empty()).await.status, 204);
+    let part = Request::patch(&upload)
+        .header("content-type", "application/partial-upload")
+        .header("upload-offset", LIST.len())
+        .header("upload-complete", "?1");
+    let last = service.call(part, Body::empty()).await;
+    assert_eq!(last.problem(), (404, "/problems/not-found".into()));
+    assert_eq!(last.headers["upload-complete"], "?1");
+    assert_eq!(service.get(&upload).await.json()["state"], "refused");
+    assert_eq!((blobs(&service).await, service.growing().await.len()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_full_disk_is_told_and_leaves_nothing_of_an_upload() {
     for operation in [Operation::Append, Operation::Keep, Operation::Transact] {
         let (service, faults) = Service::start_failing(7);

@@ -3,7 +3,8 @@
 use backend::Write;
 use backend::rows::fleet::{self, Wanted};
 use backend::rows::garbage::{self, Mark};
-use model::CampaignId;
+use backend::rows::upload;
+use model::{CampaignId, UploadId};
 
 use super::*;
 use crate::garbage::{Collected, collect};
@@ -126,4 +127,33 @@ async fn uploads_go_a_week_after_the_freeze_and_the_audience_stays() {
     assert_eq!(collect_twice(&bench).await.blobs, 1);
     assert_eq!((blobs(&bench, "uploads/").await, blobs(&bench, "snapshots/").await), (0, 3));
     assert!(bench.read(AudienceId(1)).await.snapshot().is_some());
+}
+
+#[tokio::test]
+async fn an_upload_that_is_whole_and_not_handed_over_yet_stays() {
+    let bench = Bench::new();
+    let uploaded = bench.blob("uploads/7/1", b"user\nann\n").await;
+    let mut parts = upload::Parts {
+        id: UploadId(7),
+        target: upload::Target::Audience(AudienceId(7)),
+        actor: "ann".into(),
+        reading: upload::Reading {
+            format: uploaded.format,
+            packing: uploaded.packing,
+            bad_rows: uploaded.bad_rows,
+            defaults: uploaded.defaults.clone(),
+        },
+        length: Some(uploaded.bytes),
+        digests: Default::default(),
+        idempotency_key: None,
+        state: upload::PartsState::Received { upload: uploaded },
+        created_at: Timestamp(1),
+        expires_at: Timestamp(2),
+    };
+    let put = upload::put(&parts, Expect::Anything);
+    bench.backend().store.write(vec![put]).await.unwrap();
+    assert_eq!(collect_twice(&bench).await, Collected::default());
+    parts.state = upload::PartsState::Done;
+    bench.backend().store.write(vec![upload::put(&parts, Expect::Anything)]).await.unwrap();
+    assert_eq!((collect_twice(&bench).await.blobs, blobs(&bench, "uploads/").await), (1, 0));
 }

@@ -6,9 +6,9 @@ use model::audience::{BadRows, Defaults, Packing, Upload, UploadFormat};
 use model::{AudienceId, ImportId, Timestamp, UploadId};
 use serde::{Deserialize, Serialize};
 
-use super::{Versioned, encode, read, versioned};
+use super::{Versioned, decode, encode, read, versioned};
 use crate::error::Result;
-use crate::store::{Expect, Key, Store, Write};
+use crate::store::{Expect, Key, Store, Write, query_all};
 
 const UPLOADS: &str = "uploads";
 
@@ -122,6 +122,11 @@ pub fn delete(id: UploadId, version: u64) -> Write {
 /// An upload, if it is there.
 pub async fn get(store: &dyn Store, id: UploadId) -> Result<Option<Versioned<Parts>>> {
     read(store, key(id)).await
+}
+
+/// Every upload.
+pub async fn all(store: &dyn Store) -> Result<Vec<Parts>> {
+    query_all(store, UPLOADS).await?.iter().map(decode).collect()
 }
 
 /// At most `limit` uploads behind `after` (an id's text; empty: from the first), and whether there are more.

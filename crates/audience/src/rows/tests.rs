@@ -399,6 +399,7 @@ fn more_rows_than_may_be_are_refused() {
 #[cfg(not(feature = "parquet"))]
 #[test]
 fn parquet_is_refused_by_a_program_that_was_built_without_it() {
-    let error = Rows::open_file(tempfile::tempfile().unwrap(), &reading(UploadFormat::Parquet)).err().unwrap();
+    let error =
+        Rows::open_file(tempfile::tempfile().unwrap(), &reading(UploadFormat::Parquet)).err().unwrap();
     assert!(error.to_string().contains("was built without reading Parquet"), "{error}");
 }

@@ -47,7 +47,7 @@ pub(crate) struct Rows {
 /// Where rows come from.
 enum Source {
     Text {
-        lines: Lines<Unpacked>,
+        lines: Box<Lines<Unpacked>>,
         shape: Shape,
     },
     #[cfg(feature = "parquet")]
@@ -83,7 +83,7 @@ impl Rows {
             return Err(Unreadable::Empty.into());
         }
         let (shape, rows) = shape(&mut lines, reading)?;
-        Self::new(Source::Text { lines, shape }, rows, packed_bytes, reading)
+        Self::new(Source::Text { lines: Box::new(lines), shape }, rows, packed_bytes, reading)
     }
 
     /// The same of a file, which may also be one that is not read from its front to its end.

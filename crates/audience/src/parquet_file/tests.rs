@@ -40,7 +40,7 @@ fn file(rows: usize, group: usize, compression: Compression) -> Vec<u8> {
                     4 => "pt-BR".into(),
                     _ => "br".into(),
                 };
-                let is_there = |number: &&usize| column != 4 || *number % 3 != 0;
+                let is_there = |number: &&usize| column != 4 || !number.is_multiple_of(3);
                 let texts: Vec<ByteArray> =
                     numbers.iter().filter(is_there).map(|number| text(number).into_bytes().into()).collect();
                 let levels = (column == 4).then_some(&levels[..]);

@@ -3,7 +3,7 @@
 
 mod calls;
 mod follow;
-mod reading;
+pub(crate) mod reading;
 mod source;
 mod transfer;
 

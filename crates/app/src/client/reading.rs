@@ -4,11 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use model::Platform;
 use model::audience::{BadRows, Defaults, UploadFormat};
-
-use crate::audience_validate::{BadRowsChoice, Format, format_of};
 
 /// How a file is to be read.
 #[derive(Args)]
@@ -39,10 +37,46 @@ pub(crate) struct Reading {
     market: Option<String>,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Csv,
+    Ndjson,
+    Pinpoint,
+    Tokens,
+    Parquet,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum BadRowsChoice {
+    RejectAll,
+    AcceptValid,
+}
+
+impl BadRowsChoice {
+    /// As queries write it.
+    const fn name(self) -> &'static str {
+        match self {
+            BadRowsChoice::RejectAll => "reject_all",
+            BadRowsChoice::AcceptValid => "accept_valid",
+        }
+    }
+}
+
 impl Reading {
     /// Finds what the service would refuse, before anything is sent.
     pub(super) fn check(&self) -> Result<()> {
-        BadRows::named(self.bad_rows.name(), self.bad_share_max).context("--bad-rows, --bad-share-max")?;
+        self.bad_rows()?;
+        self.defaults().map(drop)
+    }
+
+    /// What becomes of rows that cannot be read.
+    pub(crate) fn bad_rows(&self) -> Result<BadRows> {
+        BadRows::named(self.bad_rows.name(), self.bad_share_max).context("--bad-rows, --bad-share-max")
+    }
+
+    /// What rows take that do not say it.
+    pub(crate) fn defaults(&self) -> Result<Defaults> {
         let defaults = Defaults {
             platform: self.platform,
             apns_app: self.apns_app.clone(),
@@ -50,11 +84,12 @@ impl Reading {
             locale: self.locale.clone(),
             market: self.market.clone(),
         };
-        Ok(defaults.check()?)
+        defaults.check()?;
+        Ok(defaults)
     }
 
     /// How a file is written.
-    pub(super) fn format(&self, file: &Path) -> Result<UploadFormat> {
+    pub(crate) fn format(&self, file: &Path) -> Result<UploadFormat> {
         match self.format {
             Some(format) => Ok(format.into()),
             None => match format_of(file) {
@@ -93,5 +128,45 @@ pub(super) const fn media_type(format: UploadFormat) -> &'static str {
         UploadFormat::Ndjson | UploadFormat::Pinpoint => "application/x-ndjson",
         UploadFormat::Tokens => "text/plain",
         UploadFormat::Parquet => "application/vnd.apache.parquet",
+    }
+}
+
+impl From<Format> for UploadFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Csv => UploadFormat::Csv,
+            Format::Ndjson => UploadFormat::Ndjson,
+            Format::Pinpoint => UploadFormat::Pinpoint,
+            Format::Tokens => UploadFormat::Tokens,
+            Format::Parquet => UploadFormat::Parquet,
+        }
+    }
+}
+
+/// The format that a file's name tells, whatever packed it.
+fn format_of(file: &Path) -> Option<UploadFormat> {
+    let name = file.file_name()?.to_str()?.to_ascii_lowercase();
+    let name = [".gz", ".zst"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
+    match name.rsplit_once('.')?.1 {
+        "csv" => Some(UploadFormat::Csv),
+        "ndjson" | "jsonl" => Some(UploadFormat::Ndjson),
+        "txt" => Some(UploadFormat::Tokens),
+        "parquet" => Some(UploadFormat::Parquet),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_s_name_tells_how_it_is_written() {
+        let of = |name: &str| format_of(Path::new(name));
+        assert_eq!(of("/a/Fans.CSV.gz"), Some(UploadFormat::Csv));
+        assert_eq!(of("fans.jsonl.zst"), Some(UploadFormat::Ndjson));
+        assert_eq!(of("tokens.txt"), Some(UploadFormat::Tokens));
+        assert_eq!(of("fans.gz"), None);
+        assert_eq!(of("fans"), None);
     }
 }

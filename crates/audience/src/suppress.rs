@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::path::Path;
+use std::sync::Arc;
 
 use backend::Expect;
 use backend::rows::suppression::{self, Applied, Bits, List};
@@ -58,13 +59,13 @@ pub(crate) async fn catch_up(desk: &Desk) -> Result<usize> {
     if behind.is_empty() {
         return Ok(0);
     }
-    let all = list.read(&*desk.backend.blobs).await?;
+    let people = list.read(&*desk.backend.blobs).await?;
     let key = suppression::hash_key(store, &*desk.runtime.randomness).await?;
-    let number = behind.len();
-    let mut all = Some((all, key));
+    let (people, number) = (Arc::new((people, key)), behind.len());
     for (snapshot, applied) in behind {
-        if let Some((people, key)) = all.take() {
-            all = Some(apply(desk, &list, snapshot, applied, people, key).await?);
+        // One that cannot be read keeps no other behind; workers are not ready with it.
+        if let Err(error) = apply(desk, &list, snapshot, applied, &people).await {
+            tracing::warn!(%snapshot, error = &error as &dyn StdError, "a snapshot stays behind the late list");
         }
     }
     Ok(number)
@@ -84,23 +85,20 @@ async fn in_use(desk: &Desk) -> Result<BTreeSet<Digest>> {
     Ok(snapshots)
 }
 
-/// Stores which of a snapshot's users are on the list. Hands the list back.
+/// Stores which of a snapshot's users are on the list.
 async fn apply(
     desk: &Desk,
     list: &List,
     snapshot: Digest,
     old: Option<Versioned<Applied>>,
-    people: Suppressed,
-    key: HashKey,
-) -> Result<(Suppressed, HashKey)> {
+    people: &Arc<(Suppressed, HashKey)>,
+) -> Result<()> {
     let blobs = &*desk.backend.blobs;
     let users = desk.file(&audience::users_blob(snapshot)).await?;
     let map = desk.file(&audience::snapshot_blob(snapshot)).await?;
-    let found = step(move || {
-        let bits = find(&map, &users, &people, &key)?;
-        Ok((bits, people, key))
-    });
-    let (mut bits, people, key) = found.await.map_err(broken)?;
+    let people = Arc::clone(people);
+    let found = step(move || find(&map, &users, &people.0, &people.1));
+    let mut bits = found.await.map_err(broken)?;
     // Whoever was left out once stays out: the list only takes away.
     if let Some(before) = old.as_ref().and_then(|row| row.body.bits.as_ref()) {
         bits.add(&before.read(blobs).await?);
@@ -130,7 +128,7 @@ async fn apply(
         Err(Error::Overtaken) => {}
         Err(error) => return Err(error),
     }
-    Ok((people, key))
+    Ok(())
 }
 
 fn broken(failure: Failure) -> Error {

@@ -9,10 +9,9 @@ use model::Digest;
 use model::suppression::UserBits;
 use push::Side;
 use report::Positions;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::Worker;
-use crate::error::Result;
 use crate::launches::lock;
 
 /// What is known of each snapshot.
@@ -56,25 +55,39 @@ impl LateList {
 const KEYS_MAX: usize = 100;
 
 impl<S: Side> Worker<S> {
-    /// Takes in what resolvers have found of the list in these snapshots, and forgets all others.
-    pub(crate) async fn follow_late_list(&self, snapshots: &BTreeSet<Digest>) -> Result<()> {
+    /// Takes in what resolvers have found of the list in these snapshots, and forgets all others. A snapshot for which that
+    /// fails stays at its version, and is not ready once a later one is wanted; it keeps no other from being so.
+    pub(crate) async fn follow_late_list(&self, snapshots: &BTreeSet<Digest>) {
         self.late_list.keep_only(snapshots);
         let snapshots: Vec<Digest> = snapshots.iter().copied().collect();
         for part in snapshots.chunks(KEYS_MAX) {
-            for row in suppression::applied(&*self.backend.store, part).await?.into_iter().flatten() {
-                let applied = row.body;
-                if applied.version <= self.late_list.version(applied.snapshot) {
+            let rows = match suppression::applied(&*self.backend.store, part).await {
+                Ok(rows) => rows,
+                Err(failure) => {
+                    warn!(error = &failure as &dyn std::error::Error, "late list cannot be read");
                     continue;
                 }
-                let users = match &applied.bits {
-                    None => None,
-                    Some(bits) => Some(bits.read(&*self.backend.blobs).await?),
-                };
-                let Applied { snapshot, version, users: count, .. } = &applied;
-                info!(%snapshot, version, users = count, "late list is taken in");
-                self.late_list.set(&applied, users);
+            };
+            let applied = rows.into_iter().flatten().map(|row| row.body);
+            for applied in applied.filter(|row| row.version > self.late_list.version(row.snapshot)) {
+                let (snapshot, version, users) = (applied.snapshot, applied.version, applied.users);
+                match self.take_in(&applied).await {
+                    Ok(()) => info!(%snapshot, version, users, "late list is taken in"),
+                    Err(failure) => warn!(
+                        %snapshot, version, error = &failure as &dyn std::error::Error,
+                        "late list cannot be taken in"
+                    ),
+                }
             }
         }
+    }
+
+    async fn take_in(&self, applied: &Applied) -> backend::Result<()> {
+        let users = match &applied.bits {
+            None => None,
+            Some(bits) => Some(bits.read(&*self.backend.blobs).await?),
+        };
+        self.late_list.set(applied, users);
         Ok(())
     }
 }

@@ -92,7 +92,7 @@ impl<S: Side> Worker<S> {
         snapshots.extend(self.drop_closed(&open));
         self.snapshots.keep_only(&snapshots);
         snapshots.iter().for_each(|digest| self.want(*digest));
-        self.follow_late_list(&snapshots).await?;
+        self.follow_late_list(&snapshots).await;
         let heartbeat = self.heartbeat();
         store.write(vec![fleet::put_heartbeat(&heartbeat)]).await?;
         self.handle.set(heartbeat);

@@ -102,3 +102,21 @@ async fn nobody_is_added_twice_and_a_stronger_cause_wins() {
     let list = suppression::list(store).await.unwrap().body;
     assert_eq!(list.by_cause, [1, 0, 1]);
 }
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_read_keeps_no_other_behind() {
+    let bench = Bench::new();
+    let snapshot = freeze(&bench).await;
+    // Whichever comes first by its digest.
+    let gone = [Digest([0; 32]), Digest([255; 32])];
+    for (number, snapshot) in (7..).zip(gone) {
+        let wanted = Wanted { campaign: CampaignId(number), snapshot, at: bench.desk.now() };
+        bench.backend().store.write(vec![fleet::put_wanted(&wanted)]).await.unwrap();
+    }
+    want(&bench, snapshot).await;
+    change(&bench, &["u003"], &[]).await;
+    suppress::catch_up(&bench.desk).await.unwrap();
+    assert_eq!(applied(&bench, snapshot).await, Some((1, vec![3])));
+    let others = suppression::applied(&*bench.backend().store, &gone).await.unwrap();
+    assert!(others.iter().all(Option::is_none));
+}

@@ -111,3 +111,20 @@ async fn a_transient_answer_of_somebody_who_came_onto_the_list_stays_what_it_was
     assert_eq!(account.class(Class::Rejected) + account.accepted(), 2_000);
     assert!(account.class(Class::Rejected) > 0 && stage.received(Platform::Fcm) == sent);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_cannot_be_taken_in_takes_the_worker_away_from_no_other_snapshot() {
+    let stage = Stage::new(Play::default()).await;
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let digest = stage.manifest.digest;
+    suppress(&stage, 1, &[1]).await;
+    stage.backend.blobs.delete(&format!("suppressed/{digest}/1")).await.unwrap();
+    let before = worker.handle.heartbeat().unwrap().at;
+    let beats_on =
+        async || worker.handle.heartbeat().is_some_and(|beat| beat.at > before + Duration::from_secs(2));
+    stage.until("heartbeats go on", beats_on).await;
+    assert!(worker.handle.is_ready(digest, 0, stage.now()), "it can send what wants no list");
+    suppress(&stage, 2, &[1]).await;
+    stage.until("it catches up", async || worker.handle.is_ready(digest, 2, stage.now())).await;
+}

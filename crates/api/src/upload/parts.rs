@@ -179,7 +179,7 @@ pub(crate) async fn append(api: &Api, id: UploadId, headers: &HeaderMap, body: B
         Err(problem) => return Err(interrupted(hold, problem).await),
     };
     if is_last {
-        return complete(api, hold, whole).await;
+        return Box::pin(complete(api, hold, whole)).await;
     }
     hold.growing.sync().await?;
     save(api, &mut hold.row, PartsState::Receiving).await?;

@@ -40,7 +40,7 @@ pub(crate) struct UploadFields {
 
 /// How far an upload is: `Upload-Offset` is where to go on. Ends a request that is still at it.
 #[utoipa::path(head, path = "/v1/uploads/{id}", tag = "uploads", params(("id" = String, Path)),
-    responses((status = 204, description = "Upload-Complete, Upload-Offset, Upload-Length, Upload-Limit; once it is complete \
+    responses((status = 200, description = "Upload-Complete, Upload-Offset, Upload-Length, Upload-Limit; once it is complete \
         Content-Location"), (status = 404), (status = 410), (status = 423)))]
 pub(crate) async fn head(State(api): State<Api>, Place(id): Place<UploadId>) -> Result<Response> {
     parts::look(&api, id).await

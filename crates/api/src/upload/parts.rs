@@ -106,13 +106,13 @@ pub(crate) async fn look(api: &Api, id: UploadId) -> Result<Response> {
     }
     // What is told must still be so after a loss of power.
     hold.growing.sync().await?;
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    response.headers_mut().extend(standing(api, &hold.row.body, hold.growing.bytes()));
-    Ok(response)
+    Ok((StatusCode::OK, standing(api, &hold.row.body, hold.growing.bytes())).into_response())
 }
 
+/// The same of one that is over. 200 and not 204: with every answer to a HEAD the HTTP library says a length, which 204 may not
+/// have (RFC 9110, 8.6).
 fn completed(api: &Api, parts: &Parts) -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
+    let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     headers.extend(standing(api, parts, parts.length.unwrap_or(0)));
     headers.insert(fields::COMPLETE, fields::boolean(true));

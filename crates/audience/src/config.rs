@@ -13,9 +13,9 @@ pub struct Config {
     pub limits: Limits,
     /// Devices of one call that imports.
     pub import_devices: usize,
-    /// Users that are looked up while the devices of as many are packed.
+    /// Users of one call that looks them up.
     pub resolve_users: usize,
-    /// Calls at once that look users up.
+    /// Such calls at once, while the devices of an earlier one are packed.
     pub look_ups: usize,
     /// How often progress is stored.
     pub progress_every: Duration,

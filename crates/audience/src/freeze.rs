@@ -1,8 +1,12 @@
-//! From users to a snapshot. While one batch of users is looked up, the devices of the batch before are packed.
+//! From users to a snapshot. While some batches of users are looked up, the devices of the batch before them are packed.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use backend::directory::{Holding, Holdings, Label, UserIds};
 use device_map::{DeviceFields, Limits, SnapshotBuilder};
+use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
 use model::{Device, Manifest};
 
 use crate::desk::Desk;
@@ -53,10 +57,9 @@ struct Packing {
 }
 
 /// A batch of users, and the devices of each.
-#[derive(Default)]
 struct Found {
-    users: Vec<String>,
-    devices: Vec<Vec<Device>>,
+    users: Arc<UserIds>,
+    holdings: Holdings,
     /// Of those without devices, in their order, whether they are known.
     is_known: Vec<bool>,
 }
@@ -68,25 +71,27 @@ pub(crate) async fn freeze_users(
     door: Door,
     folder: &Path,
 ) -> std::result::Result<Frozen, Failure> {
-    let most = work.desk.config.resolve_users;
-    let freezer = Freezer::new(work.desk, folder);
+    let desk = work.desk;
+    let (calls, most) = (desk.config.look_ups.max(1), desk.config.resolve_users);
+    let freezer = Freezer::new(desk, folder);
     let packing = Packing { sorted, freezer, door, left_out: LeftOut::default() };
-    let first = step(move || packing.pack_and_read(Found::default(), most));
-    let (mut packing, mut users) = work.during(first).await??;
-    let mut found = Found::default();
-    while !users.is_empty() {
-        let packed = step(move || packing.pack_and_read(found, most));
-        let both = futures::future::join(look_up_all(work.desk, &users), packed);
-        let (looked_up, packed) = work.during(both).await?;
-        let devices = looked_up?;
-        let without = users.iter().zip(&devices).filter(|(_, devices)| devices.is_empty());
-        let without: Vec<String> = without.map(|(user, _)| user.clone()).collect();
-        let is_known = if without.is_empty() { Vec::new() } else { knows(work.desk, &without).await? };
-        found = Found { users, devices, is_known };
-        (packing, users) = packed?;
+    let (mut packing, batches) = work.during(step(move || packing.read(calls, most))).await??;
+    // Looked up while others are packed; they come out in the order in which they went in.
+    let mut under_way: FuturesOrdered<_> = batches.into_iter().map(|users| look_up(desk, users)).collect();
+    let mut found = work.during(under_way.next()).await?.transpose()?;
+    while let Some(batch) = found {
+        let packed = step(move || packing.pack(&batch)?.read(1, most));
+        let both = futures::future::join(under_way.next(), packed);
+        let (next, packed) = work.during(both).await?;
+        let batches;
+        (packing, batches) = packed?;
+        found = next.transpose()?;
+        under_way.extend(batches.into_iter().map(|users| look_up(desk, users)));
+        if found.is_none() {
+            found = work.during(under_way.next()).await?.transpose()?;
+        }
     }
     let finish = step(move || {
-        let (packing, _) = packing.pack_and_read(found, 0)?;
         let users = packing.sorted.given();
         Ok(Frozen { manifest: packing.freezer.finish()?, users, left_out: packing.left_out })
     });
@@ -94,34 +99,59 @@ pub(crate) async fn freeze_users(
 }
 
 impl Packing {
-    /// Packs the devices of each user of a batch, and reads the users of the next.
-    fn pack_and_read(
-        mut self,
-        found: Found,
-        most: usize,
-    ) -> std::result::Result<(Self, Vec<String>), Failure> {
-        let mut is_known = found.is_known.into_iter();
-        for (user, devices) in found.users.iter().zip(&found.devices) {
-            if devices.is_empty() {
-                let reason = if is_known.next() == Some(true) { NO_DEVICE } else { UNKNOWN };
+    /// Packs the devices of each user of a batch.
+    fn pack(mut self, found: &Found) -> std::result::Result<Self, Failure> {
+        let mut is_known = found.is_known.iter();
+        for (position, user) in found.users.iter().enumerate() {
+            let devices = found.holdings.of(position);
+            if devices.len() == 0 {
+                let reason = if is_known.next() == Some(&true) { NO_DEVICE } else { UNKNOWN };
                 self.left_out.add(reason, 1);
             } else if let Some(reason) = self.door.turns_away(user) {
                 self.left_out.add(reason, 1);
             } else {
-                devices.iter().try_for_each(|device| self.freezer.push(device))?;
+                for Holding { label, key, registered_at } in devices {
+                    let Label { platform, app, locale, market } = label;
+                    let platform = *platform;
+                    let fields = DeviceFields { user, platform, key, app, locale, market, registered_at };
+                    self.freezer.push_fields(&fields)?;
+                }
             }
         }
-        let users = self.sorted.next_batch(most).map_err(Error::io("read the sorted users"))?;
-        Ok((self, users))
+        Ok(self)
+    }
+
+    /// Reads so many batches of at most `most` users; fewer only at the end.
+    fn read(mut self, batches: usize, most: usize) -> std::result::Result<(Self, Vec<UserIds>), Failure> {
+        let mut read = Vec::with_capacity(batches);
+        for _ in 0..batches {
+            let batch = self.sorted.next_batch(most).map_err(Error::io("read the sorted users"))?;
+            if batch.is_empty() {
+                break;
+            }
+            read.push(batch);
+        }
+        Ok((self, read))
     }
 }
 
-/// The devices of each user, in the order of `users`; several calls at once, for looking up takes longest.
-async fn look_up_all(desk: &Desk, users: &[String]) -> Result<Vec<Vec<Device>>> {
-    let part = users.len().div_ceil(desk.config.look_ups.max(1));
-    let parts = users.chunks(part.max(1)).map(|users| look_up(desk, users));
-    let found = futures::future::try_join_all(parts).await?;
-    Ok(found.into_iter().flatten().collect())
+async fn look_up(desk: &Desk, users: UserIds) -> Result<Found> {
+    let users = Arc::new(users);
+    let holdings = holdings(desk, &users).await?;
+    let without = users.iter().enumerate().filter(|(position, _)| holdings.of(*position).len() == 0);
+    let without: Vec<String> = without.map(|(_, user)| user.to_owned()).collect();
+    let is_known = if without.is_empty() { Vec::new() } else { knows(desk, &without).await? };
+    Ok(Found { users, holdings, is_known })
+}
+
+async fn holdings(desk: &Desk, users: &Arc<UserIds>) -> Result<Holdings> {
+    let mut calls = 0;
+    loop {
+        match desk.backend.directory.holdings(Arc::clone(users)).await {
+            Ok(found) => return Ok(found),
+            Err(error) => desk.pause_or_give_up(error.into(), &mut calls).await?,
+        }
+    }
 }
 
 async fn knows(desk: &Desk, users: &[String]) -> Result<Vec<bool>> {
@@ -129,16 +159,6 @@ async fn knows(desk: &Desk, users: &[String]) -> Result<Vec<bool>> {
     loop {
         match desk.backend.directory.knows(users).await {
             Ok(known) => return Ok(known),
-            Err(error) => desk.pause_or_give_up(error.into(), &mut calls).await?,
-        }
-    }
-}
-
-async fn look_up(desk: &Desk, users: &[String]) -> Result<Vec<Vec<Device>>> {
-    let mut calls = 0;
-    loop {
-        match desk.backend.directory.devices(users).await {
-            Ok(found) => return Ok(found),
             Err(error) => desk.pause_or_give_up(error.into(), &mut calls).await?,
         }
     }

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use backend::directory::UserIds;
+
 /// Takes user ids in any order.
 pub(crate) struct Sorter {
     folder: PathBuf,
@@ -151,8 +153,8 @@ impl Sorted {
     }
 
     /// The next `most` ids; fewer only at the end.
-    pub(crate) fn next_batch(&mut self, most: usize) -> io::Result<Vec<String>> {
-        let mut batch = Vec::with_capacity(most);
+    pub(crate) fn next_batch(&mut self, most: usize) -> io::Result<UserIds> {
+        let mut batch = UserIds::default();
         let mut id = Vec::new();
         while batch.len() < most && self.source.next(&mut id)? {
             if id == self.last && self.given > 0 {
@@ -162,7 +164,7 @@ impl Sorted {
             self.given += 1;
             let text = std::str::from_utf8(&id)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            batch.push(text.to_owned());
+            batch.push(text);
         }
         Ok(batch)
     }
@@ -227,7 +229,7 @@ mod tests {
             if next.is_empty() {
                 break;
             }
-            all.extend(next);
+            all.extend(next.iter().map(str::to_owned));
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "runs have no names");
         (all, sorted.given())

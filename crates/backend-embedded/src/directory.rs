@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backend::directory::{DeadDevice, Imported};
+use backend::directory::{DeadDevice, Holdings, Imported, UserIds};
 use backend::{Directory, ErrorKind, Result};
 use model::Device;
 
@@ -79,9 +79,8 @@ impl Directory for Users {
         .await
     }
 
-    async fn devices(&self, users: &[String]) -> Result<Vec<Vec<Device>>> {
-        let users = users.to_vec();
-        self.run("directory.devices", move |shared| look_up::devices(shared, &users)).await
+    async fn holdings(&self, users: Arc<UserIds>) -> Result<Holdings> {
+        self.run("directory.holdings", move |shared| look_up::holdings(shared, &users)).await
     }
 
     async fn knows(&self, users: &[String]) -> Result<Vec<bool>> {

@@ -1,9 +1,14 @@
 //! All known devices, by user.
 
+mod bulk;
+
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use model::{Device, Platform, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use self::bulk::{Holding, Holdings, Label, UserIds};
 use crate::error::Result;
 
 /// Most devices of one user. More are no person's: a column was mistaken, or "anonymous" stands for many.
@@ -43,8 +48,18 @@ pub trait Directory: Send + Sync {
     /// [`Invalid`](crate::ErrorKind::Invalid), when devices of others may have been taken.
     async fn import(&self, devices: Vec<Device>) -> Result<Imported>;
 
-    /// The devices of each user, in the order of `users`; none for a user who is not known.
-    async fn devices(&self, users: &[String]) -> Result<Vec<Vec<Device>>>;
+    /// The devices of each user, by position in `users`; none for a user who is not known.
+    async fn holdings(&self, users: Arc<UserIds>) -> Result<Holdings>;
+
+    /// The same for a few users, in the order of `users`.
+    async fn devices(&self, users: &[String]) -> Result<Vec<Vec<Device>>> {
+        let ids = Arc::new(users.iter().collect::<UserIds>());
+        let holdings = self.holdings(ids).await?;
+        let devices = |(position, user): (usize, &String)| {
+            holdings.of(position).map(|holding| holding.device(user)).collect()
+        };
+        Ok(users.iter().enumerate().map(devices).collect())
+    }
 
     /// Whether each user is known, in the order of `users`: whoever has devices, or had some that were pruned. A user who was
     /// deleted is not.

@@ -105,7 +105,7 @@ operations! {
     /// `Directory::import`.
     Import = "directory.import",
     /// `Directory::devices`.
-    Devices = "directory.devices",
+    Holdings = "directory.holdings",
     /// `Directory::knows`.
     Knows = "directory.knows",
     /// `Directory::delete_users`.

@@ -25,7 +25,7 @@ async fn run_faulty(bench: &Bench, seed: u64, shares: Shares, is_over: impl Asyn
         Operation::PutBlob,
         Operation::DeleteBlob,
         Operation::Import,
-        Operation::Devices,
+        Operation::Holdings,
     ] {
         faults.set(operation, shares);
     }

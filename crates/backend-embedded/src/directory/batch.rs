@@ -1,6 +1,8 @@
 //! Writing: user entries gather in frames, which are appended and then known.
 
-use super::entry::{FORGOTTEN, Label, write_label, write_user};
+use backend::directory::Label;
+
+use super::entry::{FORGOTTEN, write_label, write_user};
 use super::log::{FRAME_HEAD_BYTES, Totals};
 use super::shared::Shared;
 use crate::error::Failure;

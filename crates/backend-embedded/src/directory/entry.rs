@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use backend::directory::Label;
 use model::{Device, Platform, Timestamp};
 
 use super::index::hash;
@@ -15,15 +16,6 @@ pub(super) const USER: u8 = 2;
 pub(super) const FORGOTTEN: u8 = 3;
 /// Bytes of a user entry before the user's own length.
 pub(super) const USER_HEAD_BYTES: usize = 5;
-
-/// What most devices share with many others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Label {
-    pub(super) platform: Platform,
-    pub(super) app: String,
-    pub(super) locale: String,
-    pub(super) market: String,
-}
 
 /// The labels of a log, numbered in the order in which they stand in it.
 #[derive(Default)]
@@ -99,13 +91,18 @@ pub(super) struct Stored<'a> {
 }
 
 impl Stored<'_> {
-    /// The device in full.
-    pub(super) fn device(&self, user: &str, labels: &Labels) -> Option<Device> {
-        let Label { platform, app, locale, market } = labels.get(self.label)?.clone();
-        let key =
-            if self.is_packed { unpack(self.key) } else { String::from_utf8(self.key.to_vec()).ok()? };
-        let user = user.to_owned();
-        Some(Device { user, platform, key, app, locale, market, registered_at: self.registered_at })
+    /// Whether the key is what a key may be.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_packed || std::str::from_utf8(self.key).is_ok()
+    }
+
+    /// Appends the key as the directory's callers write it.
+    pub(super) fn write_key(&self, text: &mut String) {
+        if self.is_packed {
+            unpack(self.key, text);
+        } else {
+            text.push_str(std::str::from_utf8(self.key).unwrap_or_default());
+        }
     }
 }
 
@@ -140,10 +137,16 @@ const NIBBLES: [u8; 256] = {
 };
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-fn unpack(key: &[u8]) -> String {
-    let digits =
-        key.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).map(|nibble| DIGITS[nibble as usize] as char);
-    digits.collect()
+/// Appends the hex digits of `key`.
+fn unpack(key: &[u8], text: &mut String) {
+    const BYTES: usize = 64;
+    for key in key.chunks(BYTES) {
+        let mut digits = [0; 2 * BYTES];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(key) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]];
+        }
+        text.push_str(std::str::from_utf8(&digits[..2 * key.len()]).expect("hex digits are ASCII"));
+    }
 }
 
 pub(super) fn write_label(label: &Label, bytes: &mut Vec<u8>) {
@@ -276,11 +279,9 @@ mod tests {
             let mut packed = vec![9];
             let is_packed = pack(platform, key, &mut packed);
             assert_eq!(packed.len(), 1 + bytes, "{key}");
-            let text = if is_packed {
-                unpack(&packed[1..])
-            } else {
-                String::from_utf8(packed[1..].to_vec()).unwrap()
-            };
+            let stored = Stored { label: 0, is_packed, key: &packed[1..], registered_at: Timestamp(0) };
+            let mut text = String::new();
+            stored.write_key(&mut text);
             assert_eq!(text, key);
         }
     }

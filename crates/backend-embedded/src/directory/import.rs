@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use backend::ErrorKind;
-use backend::directory::{Imported, USER_DEVICES_MAX};
+use backend::directory::{Imported, Label, USER_DEVICES_MAX};
 use model::device::{LABEL_BYTES_MAX, USER_BYTES_MAX};
 use model::{Device, Timestamp};
 
 use super::batch::{Batch, Before};
-use super::entry::{Label, Labels, Stored, USER, User, pack, write_device};
+use super::entry::{Labels, Stored, USER, User, pack, write_device};
 use super::index::hash;
 use super::shared::Shared;
 use super::state::State;

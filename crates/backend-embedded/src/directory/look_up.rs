@@ -1,8 +1,8 @@
 //! Looking up many users: in the order in which they lie in the log, so that neighbours share a read.
 
-use model::Device;
+use backend::directory::{Holdings, UserIds};
 
-use super::entry::User;
+use super::entry::{Stored, User};
 use super::index::hash;
 use super::shared::Shared;
 use super::state::State;
@@ -15,25 +15,58 @@ const GAP_BYTES: u64 = 4_096;
 const READ_BYTES_MAX: u64 = 256 << 10;
 
 /// The devices of each user.
-pub(super) fn devices(shared: &Shared, users: &[String]) -> Result<Vec<Vec<Device>>, Failure> {
+pub(super) fn holdings(shared: &Shared, users: &UserIds) -> Result<Holdings, Failure> {
     let state = shared.current()?;
-    let first = |user: &String| state.index.candidates(hash(user.as_bytes())).next();
+    let first = |user: &str| state.index.candidates(hash(user.as_bytes())).next();
     let mut places: Vec<(u64, usize)> =
         users.iter().enumerate().filter_map(|(position, user)| Some((first(user)?, position))).collect();
     places.sort_unstable();
     let mut window = Window::new(&state.log);
-    let mut found = vec![Vec::new(); users.len()];
+    let mut taking = Taking { state: &state, holdings: Holdings::of_users(users.len()), labels: Vec::new() };
     for (at, &(offset, position)) in places.iter().enumerate() {
         let ahead = if window.covers(offset) { 0 } else { ahead(&places[at..]) };
-        let user = &users[position];
+        let user = users.get(position).as_bytes();
         let (entry, _) = window.user(offset, ahead)?;
-        found[position] = if entry.user == user.as_bytes() {
-            read(&state, user, &entry, offset)?
-        } else {
-            search(&state, user, &mut window)?
-        };
+        if entry.user == user {
+            taking.take(position, &entry, offset)?;
+        } else if let Some(offset) = state.find(hash(user), user, &mut window)? {
+            // A user who shares the hash with another.
+            taking.take(position, &window.user(offset, 0)?.0, offset)?;
+        }
     }
-    Ok(found)
+    Ok(taking.holdings)
+}
+
+/// Devices on their way from the log to whoever asked.
+struct Taking<'a> {
+    state: &'a State,
+    holdings: Holdings,
+    /// The number there of each of the log's labels that was met.
+    labels: Vec<Option<u32>>,
+}
+
+impl Taking<'_> {
+    fn take(&mut self, position: usize, entry: &User<'_>, offset: u64) -> Result<(), Failure> {
+        let damaged = || self.state.log.damaged(offset);
+        for device in entry.devices() {
+            let device = device.filter(Stored::is_whole).ok_or_else(damaged)?;
+            let known = self.labels.get(device.label as usize).copied().flatten();
+            let label = match known {
+                Some(label) => label,
+                None => self.meet(device.label).ok_or_else(damaged)?,
+            };
+            self.holdings.add(position, label, device.registered_at, |text| device.write_key(text));
+        }
+        Ok(())
+    }
+
+    fn meet(&mut self, number: u32) -> Option<u32> {
+        let label = self.holdings.label(self.state.labels.get(number)?.clone());
+        let number = number as usize;
+        self.labels.resize(self.labels.len().max(number + 1), None);
+        self.labels[number] = Some(label);
+        Some(label)
+    }
 }
 
 /// Whether each user is known.
@@ -60,17 +93,4 @@ fn ahead(places: &[(u64, usize)]) -> usize {
         end = *offset;
     }
     if end == start { 0 } else { (end - start + GAP_BYTES) as usize }
-}
-
-fn read(state: &State, user: &str, entry: &User<'_>, offset: u64) -> Result<Vec<Device>, Failure> {
-    let devices = entry.devices().map(|device| device?.device(user, &state.labels));
-    devices.collect::<Option<_>>().ok_or_else(|| state.log.damaged(offset))
-}
-
-/// A user who shares the hash with another.
-fn search(state: &State, user: &str, window: &mut Window<'_>) -> Result<Vec<Device>, Failure> {
-    match state.find(hash(user.as_bytes()), user.as_bytes(), window)? {
-        Some(offset) => read(state, user, &window.user(offset, 0)?.0, offset),
-        None => Ok(Vec::new()),
-    }
 }

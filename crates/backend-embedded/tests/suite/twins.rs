@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use backend::blobs::{Growing, Stored};
 use backend::contract::{Harness, Time};
-use backend::directory::{DeadDevice, Imported};
+use backend::directory::{DeadDevice, Holdings, Imported, UserIds};
 use backend::store::{Transacted, Written};
 use backend::{
     Backend, Blobs, Delivery, Directory, Expect, Key, Outgoing, Page, Queue, Queues, Result, Row, Store,
@@ -144,8 +144,8 @@ impl Directory for Twins {
         self.next().directory.import(devices).await
     }
 
-    async fn devices(&self, users: &[String]) -> Result<Vec<Vec<Device>>> {
-        self.next().directory.devices(users).await
+    async fn holdings(&self, users: Arc<UserIds>) -> Result<Holdings> {
+        self.next().directory.holdings(users).await
     }
 
     async fn knows(&self, users: &[String]) -> Result<Vec<bool>> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use model::Device;
 
 use super::{Faults, Operation};
-use crate::directory::{DeadDevice, Directory, Imported};
+use crate::directory::{DeadDevice, Directory, Holdings, Imported, UserIds};
 use crate::error::Result;
 
 pub(super) struct Faulty {
@@ -20,8 +20,8 @@ impl Directory for Faulty {
         self.faults.whole(Operation::Import, self.inner.import(devices)).await
     }
 
-    async fn devices(&self, users: &[String]) -> Result<Vec<Vec<Device>>> {
-        self.faults.whole(Operation::Devices, self.inner.devices(users)).await
+    async fn holdings(&self, users: Arc<UserIds>) -> Result<Holdings> {
+        self.faults.whole(Operation::Holdings, self.inner.holdings(users)).await
     }
 
     async fn knows(&self, users: &[String]) -> Result<Vec<bool>> {

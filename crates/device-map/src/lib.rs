@@ -14,7 +14,7 @@ mod range;
 mod snapshot;
 mod users;
 
-pub use build::{DeviceFields, Limits, SnapshotBuilder};
+pub use build::{DeviceFields, Duplicate, Limits, SnapshotBuilder};
 pub use error::Error;
 pub use file::{TEMPORARY_PREFIX, snapshot_path, users_path};
 pub use key::{KeyKind, hex_into};

@@ -7,10 +7,11 @@ use std::collections::binary_heap::PeekMut;
 use super::groups::Groups;
 use super::output::TOO_MANY_USERS;
 use super::rows::{ROW_HEAD, Row};
-use super::source::{Source, Survivor};
-use super::spill::{Cursor, Spill, Stretch};
+use super::source::{Loser, Lost, Source, Survivor};
+use super::spill::{Cursor, Indexed, Spill};
 use crate::error::Error;
 use crate::hash::hash;
+use model::Timestamp;
 
 /// All segments of a build, their users merged into one list.
 pub(super) struct Merged<'a> {
@@ -19,7 +20,7 @@ pub(super) struct Merged<'a> {
     /// Each group's place among the groups in their order.
     group_ranks: Vec<u32>,
     /// The merged list of users.
-    users: Stretch,
+    users: Indexed,
     /// For each segment the place in the merged list of each of its users.
     places: Vec<Vec<u32>>,
 }
@@ -36,14 +37,17 @@ impl<'a> Merged<'a> {
         Ok(Self { spill, groups, group_ranks, users, places })
     }
 
-    /// The rows of a bucket, from every segment that has it.
-    fn inputs(&self, bucket: u32) -> Vec<RowInput<'_>> {
+    /// The rows of a bucket, from every segment that has it; duplicates within a segment too, if that is asked.
+    fn inputs(&self, bucket: u32, with_lost: bool) -> Vec<RowInput<'_>> {
         let row_bytes = ROW_HEAD + self.groups.buckets()[bucket as usize].key_bytes();
         let segments = self.spill.segments.iter().zip(&self.places);
-        let inputs = segments.filter_map(|(segment, places)| {
-            let stretch = segment.stretch_of(bucket)?;
-            let cursor = self.spill.read(stretch, buffer_bytes(&self.spill));
-            Some(RowInput { cursor, places, row_bytes, row: Vec::new() })
+        let inputs = segments.flat_map(|(segment, places)| {
+            let stretches = segment.stretches_of(bucket).into_iter();
+            let stretches = stretches.flat_map(move |all| all.into_iter().take(1 + usize::from(with_lost)));
+            stretches.filter(|stretch| stretch.items > 0).map(move |stretch| {
+                let cursor = self.spill.read(stretch, buffer_bytes(&self.spill));
+                RowInput { cursor, places, row_bytes, row: Vec::new() }
+            })
         });
         inputs.collect()
     }
@@ -60,11 +64,17 @@ impl<'a> Merged<'a> {
 
 impl Source for Merged<'_> {
     fn users(&self) -> usize {
-        self.users.items as usize
+        self.users.list.items as usize
+    }
+
+    fn user(&self, place: u32, id: &mut Vec<u8>) -> Result<(), Error> {
+        let is_there = self.spill.read_user(&self.users, place, id)?;
+        assert!(is_there, "a row names a user of the list");
+        Ok(())
     }
 
     fn each_user(&self, mut visit: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
-        let mut cursor = self.spill.read(self.users, BUFFER_BYTES_MAX);
+        let mut cursor = self.spill.read(self.users.list, BUFFER_BYTES_MAX);
         let mut id = Vec::new();
         while cursor.read_id(&mut id)? {
             visit(&id)?;
@@ -75,16 +85,22 @@ impl Source for Merged<'_> {
     fn each_device(
         &self,
         bucket: u32,
+        mut lose: Option<Loser<'_>>,
         mut visit: impl FnMut(Survivor<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut merge = RowMerge::new(self.inputs(bucket))?;
+        let mut merge = RowMerge::new(self.inputs(bucket, lose.is_some()))?;
         while let Some(alike) = merge.next_alike()? {
             if alike.len() > 1 {
                 alike.sort_by(|one, other| self.compare(one, other));
             }
             for duplicates in alike.chunk_by(|one, other| one.row().key() == other.row().key()) {
-                let row = duplicates[0].row();
-                visit(Survivor { key: row.key(), group: row.group(), user: duplicates[0].user })?;
+                let (kept, lost) = duplicates.split_first().expect("a chunk is never empty");
+                visit(kept.device())?;
+                let Some(lose) = &mut lose else { continue };
+                for row in lost {
+                    let registered_at = Timestamp(row.row().registered_at());
+                    lose(Lost { device: row.device(), registered_at, kept_by: kept.user })?;
+                }
             }
         }
         Ok(())
@@ -119,6 +135,10 @@ struct OwnedRow {
 impl OwnedRow {
     fn row(&self) -> Row<'_> {
         Row(&self.bytes)
+    }
+
+    fn device(&self) -> Survivor<'_> {
+        Survivor { user: self.user, ..self.row().into() }
     }
 }
 
@@ -165,7 +185,7 @@ impl<'a> RowMerge<'a> {
 }
 
 /// Merges the segments' users into one list at the end of the spill file.
-fn merge_users(spill: &Spill) -> Result<(Stretch, Vec<Vec<u32>>), Error> {
+fn merge_users(spill: &Spill) -> Result<(Indexed, Vec<Vec<u32>>), Error> {
     let (mut places, mut cursors, mut next) = (Vec::new(), Vec::new(), BinaryHeap::new());
     for (number, segment) in spill.segments.iter().enumerate() {
         places.push(Vec::with_capacity(segment.users.items as usize));
@@ -178,12 +198,12 @@ fn merge_users(spill: &Spill) -> Result<(Stretch, Vec<Vec<u32>>), Error> {
     }
     // No user id is empty, so the first one differs from the last before it.
     let (mut last, mut users) = (Vec::new(), 0_u32);
-    let list = spill.append(|out| {
+    let list = spill.append_users(|out| {
         while let Some(mut least) = next.peek_mut() {
             let Reverse((id, number)) = &mut *least;
             if *id != last {
                 users = users.checked_add(1).ok_or(TOO_MANY_USERS)?;
-                out.write_id(id)?;
+                out.write(id)?;
                 last.clone_from(id);
             }
             places[*number].push(users - 1);

@@ -5,6 +5,7 @@
 //! in the end. The files depend on the devices only, not on their order nor on what was spilled.
 
 mod groups;
+mod lost;
 mod merge;
 mod output;
 mod rows;
@@ -13,6 +14,7 @@ mod spill;
 mod user_list;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use model::device::KEY_CHARS_MAX;
@@ -21,6 +23,8 @@ use model::{Device, Manifest, Platform, Timestamp};
 use crate::error::Error;
 use crate::key::{Scratch, pack};
 use groups::Groups;
+pub use lost::Duplicate;
+use lost::Telling;
 use merge::Merged;
 use source::{Held, Sorted};
 use spill::Spill;
@@ -31,14 +35,16 @@ pub struct Limits {
     /// Bytes of devices and user ids kept in memory before they go to a spill file in the snapshot's folder. The
     /// whole build takes about a tenth more and, once it spills, four bytes for each user of each segment.
     pub memory_bytes: usize,
+    /// Duplicates that are remembered to be told in the end, at most; each takes memory or disk as any device does.
+    pub duplicates_told_max: u64,
     /// Most groups: more means that a column with values of its own for each user was taken for a market or locale.
     pub groups_max: u32,
 }
 
 impl Default for Limits {
-    /// 1 GiB, so that six million devices need no spill file, and 65,536 groups.
+    /// 1 GiB, so that six million devices need no spill file, no duplicates, and 65,536 groups.
     fn default() -> Self {
-        Self { memory_bytes: 1 << 30, groups_max: 1 << 16 }
+        Self { memory_bytes: 1 << 30, duplicates_told_max: 0, groups_max: 1 << 16 }
     }
 }
 
@@ -95,6 +101,8 @@ pub struct SnapshotBuilder {
     held: Held,
     spill: Option<Spill>,
     pushed: u64,
+    /// Duplicates that may still be remembered.
+    room: u64,
     scratch: Box<Scratch>,
 }
 
@@ -108,6 +116,7 @@ impl SnapshotBuilder {
             held: Held::default(),
             spill: None,
             pushed: 0,
+            room: limits.duplicates_told_max,
             scratch: Box::new([0; KEY_CHARS_MAX]),
         }
     }
@@ -158,24 +167,41 @@ impl SnapshotBuilder {
     ///
     /// # Errors
     /// What the file system refused, or a number that the format cannot hold; no file is left behind.
-    pub fn finish(mut self) -> Result<Manifest, Error> {
+    pub fn finish(self) -> Result<Manifest, Error> {
+        self.write(None)
+    }
+
+    /// As [`SnapshotBuilder::finish`], and tells the duplicates, in no order: at most [`Limits::duplicates_told_max`] of
+    /// them, and none any more after a break.
+    ///
+    /// # Errors
+    /// The same; what was told before is then of no snapshot.
+    pub fn finish_telling(
+        self,
+        mut tell: impl FnMut(&Duplicate<'_>) -> ControlFlow<()>,
+    ) -> Result<Manifest, Error> {
+        let told_max = self.limits.duplicates_told_max;
+        self.write(Some(Telling::new(told_max, &mut tell)))
+    }
+
+    fn write(mut self, telling: Option<Telling<'_>>) -> Result<Manifest, Error> {
         if self.spill.is_some() {
             self.spill()?;
         }
         match self.spill {
             Some(spill) => {
                 let merged = Merged::new(spill, &self.groups)?;
-                output::write(&self.folder, merged, &self.groups, self.pushed)
+                output::write(&self.folder, merged, &self.groups, self.pushed, telling)
             }
             None => {
-                let sorted = Sorted::new(self.held, &self.groups);
-                output::write(&self.folder, sorted, &self.groups, self.pushed)
+                let sorted = Sorted::new(self.held, &self.groups, &mut self.room);
+                output::write(&self.folder, sorted, &self.groups, self.pushed, telling)
             }
         }
     }
 
     fn spill(&mut self) -> Result<(), Error> {
-        let held = Sorted::new(std::mem::take(&mut self.held), &self.groups);
+        let held = Sorted::new(std::mem::take(&mut self.held), &self.groups, &mut self.room);
         let spill = match &mut self.spill {
             Some(spill) => spill,
             None => self.spill.insert(Spill::new(&self.folder)?),

@@ -8,7 +8,8 @@ use std::path::Path;
 use model::{Digest, Group, Manifest};
 
 use super::groups::Groups;
-use super::source::Source;
+use super::lost::Telling;
+use super::source::{Loser, Lost, Source};
 use crate::error::Error;
 use crate::file::{Unfinished, digest_of, snapshot_path, users_path};
 use crate::layout::{FileKind, GroupEntry, HEADER_BYTES, Header, RunEntry, encode_directory};
@@ -19,6 +20,7 @@ pub(super) fn write(
     source: impl Source,
     groups: &Groups,
     pushed: u64,
+    mut telling: Option<Telling<'_>>,
 ) -> Result<Manifest, Error> {
     let (cells, marks) = count(&source, groups)?;
     let users = u32::try_from(marks.count()).map_err(|_| TOO_MANY_USERS)?;
@@ -35,7 +37,9 @@ pub(super) fn write(
     };
     let snapshot = Unfinished::new(folder)?;
     write_front(&snapshot, &header, FileKind::Snapshot, &directory)?;
-    write_devices(&snapshot, &source, &mut plan, &marks.ranks(), &header, groups)?;
+    // Without duplicates the second walk is spared looking for them.
+    let telling = telling.as_mut().filter(|_| header.duplicate_devices > 0);
+    write_devices(&snapshot, &source, &mut plan, &marks, &header, groups, telling)?;
     drop(source);
     let digest = digest_of(&snapshot.file, &snapshot.path)?;
     users_file.name(&users_path(folder, &digest))?;
@@ -69,7 +73,7 @@ fn count(source: &impl Source, groups: &Groups) -> Result<(Vec<Cell>, Marks), Er
     let mut cells = Vec::new();
     let mut counts = vec![0_u32; groups.len()];
     for bucket in 0..groups.buckets().len() as u32 {
-        source.each_device(bucket, |device| {
+        source.each_device(bucket, None, |device| {
             marks.set(device.user);
             let count = &mut counts[device.group as usize];
             let too_many = Error::TooMany { what: "devices in a group", limit: u64::from(u32::MAX) };
@@ -143,10 +147,12 @@ fn write_devices(
     snapshot: &Unfinished,
     source: &impl Source,
     plan: &mut Plan,
-    ranks: &Ranks,
+    marks: &Marks,
     header: &Header,
     groups: &Groups,
+    mut telling: Option<&mut Telling<'_>>,
 ) -> Result<(), Error> {
+    let ranks = marks.ranks();
     let (ordinals_at, keys_at) = (header.section(1).start as u64, header.section(2).start as u64);
     let mut target_of = vec![0_u32; groups.len()];
     for cells in plan.cells.chunk_by(|one, other| one.bucket == other.bucket) {
@@ -157,7 +163,12 @@ fn write_devices(
             let ordinals = Appender::new(snapshot, ordinals_at + cell.device_at * 4, capacity / 8);
             targets.push((ordinals, Appender::new(snapshot, keys_at + cell.keys_at, capacity)));
         }
-        source.each_device(cells[0].bucket, |device| {
+        let bucket = cells[0].bucket;
+        let mut lose = telling.as_deref_mut().filter(|telling| telling.wants_more()).map(|telling| {
+            |lost: Lost<'_>| telling.tell(lost, bucket, source, groups, marks.has(lost.device.user))
+        });
+        let lose = lose.as_mut().map(|lose| lose as Loser<'_>);
+        source.each_device(bucket, lose, |device| {
             let (ordinals, keys) = &mut targets[target_of[device.group as usize] as usize];
             ordinals.append(&ranks.of(device.user).to_le_bytes())?;
             keys.append(device.key)

@@ -81,12 +81,21 @@ const PARTITIONS: usize = 256;
 pub(super) struct Bucket {
     row_bytes: usize,
     partitions: Vec<Rows>,
+    lost: Lost,
+}
+
+/// Rows that sorting dropped, in the order of their keys.
+#[derive(Default)]
+struct Lost {
+    rows: Rows,
+    /// For each the owner of the row that stayed.
+    kept_by: Vec<u32>,
 }
 
 impl Bucket {
     pub(super) fn new(key_bytes: usize) -> Self {
         let partitions = (0..PARTITIONS).map(|_| Rows::default()).collect();
-        Self { row_bytes: ROW_HEAD + key_bytes, partitions }
+        Self { row_bytes: ROW_HEAD + key_bytes, partitions, lost: Lost::default() }
     }
 
     /// Memory that a bucket takes before its first row.
@@ -97,11 +106,24 @@ impl Bucket {
     }
 
     /// Brings the rows into the order of hash and key, keeps of equal keys only the first by `prefer`, and renames
-    /// users by `rank`. Takes no more memory than one partition.
-    pub(super) fn sort(&mut self, prefer: &impl Fn(Row<'_>, Row<'_>) -> Ordering, rank: impl Fn(u32) -> u32) {
+    /// users by `rank`. Of those dropped `room` are remembered, and taken off it. Takes no more memory than one partition.
+    pub(super) fn sort(
+        &mut self,
+        prefer: &impl Fn(Row<'_>, Row<'_>) -> Ordering,
+        rank: impl Fn(u32) -> u32,
+        room: &mut u64,
+    ) {
         let (mut entries, mut users, row_bytes) = (Vec::new(), Vec::new(), self.row_bytes);
         for rows in &mut self.partitions {
-            sort_entries(rows, row_bytes, prefer, &mut entries);
+            let lost = &mut self.lost;
+            sort_entries(rows, row_bytes, prefer, &mut entries, |kept, dropped| {
+                if let Some(left) = room.checked_sub(1) {
+                    *room = left;
+                    lost.kept_by.push(rank(kept.user()));
+                    let head = row_head(dropped.registered_at(), rank(dropped.user()), dropped.group());
+                    lost.rows.push(&head, dropped.key());
+                }
+            });
             // In a loop of its own, so that several of these far reads are under way at once.
             users.clear();
             users.extend(entries.iter().map(|(_, index)| rank(rows.row(*index, row_bytes).user())));
@@ -117,14 +139,21 @@ impl Bucket {
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.partitions.iter().flat_map(|rows| rows.iter(self.row_bytes))
     }
+
+    /// The rows that sorting dropped and remembered, each with the owner of the one that stayed.
+    pub(super) fn lost(&self) -> impl Iterator<Item = (Row<'_>, u32)> {
+        self.lost.rows.iter(self.row_bytes).zip(self.lost.kept_by.iter().copied())
+    }
 }
 
-/// Fills `entries` with the hashes and indices of the rows to keep, in order.
+/// Fills `entries` with the hashes and indices of the rows to keep, in order; `lose` is told of each other, behind the one
+/// that is kept.
 fn sort_entries(
     rows: &Rows,
     row_bytes: usize,
     prefer: &impl Fn(Row<'_>, Row<'_>) -> Ordering,
     entries: &mut Vec<(u64, u32)>,
+    mut lose: impl FnMut(Row<'_>, Row<'_>),
 ) {
     entries.clear();
     entries.extend((0..).zip(rows.iter(row_bytes)).map(|(index, row)| (hash(row.key()), index)));
@@ -137,5 +166,11 @@ fn sort_entries(
             one.key().cmp(other.key()).then_with(|| prefer(one, other))
         });
     }
-    entries.dedup_by(|other, one| one.0 == other.0 && row(one).key() == row(other).key());
+    entries.dedup_by(|other, one| {
+        let is_lost = one.0 == other.0 && row(one).key() == row(other).key();
+        if is_lost {
+            lose(row(one), row(other));
+        }
+        is_lost
+    });
 }

@@ -16,18 +16,40 @@ pub(super) struct Survivor<'a> {
     pub(super) user: u32,
 }
 
+impl<'a> From<Row<'a>> for Survivor<'a> {
+    fn from(row: Row<'a>) -> Self {
+        Self { key: row.key(), group: row.group(), user: row.user() }
+    }
+}
+
+/// A device that is a duplicate of one that stayed.
+#[derive(Clone, Copy)]
+pub(super) struct Lost<'a> {
+    pub(super) device: Survivor<'a>,
+    pub(super) registered_at: Timestamp,
+    /// The place of the owner of the one that stayed.
+    pub(super) kept_by: u32,
+}
+
+/// Takes the duplicates of a walk.
+pub(super) type Loser<'a> = &'a mut dyn FnMut(Lost<'_>) -> Result<(), Error>;
+
 /// Users and devices in their final order, without duplicates. Whatever is asked may be asked again.
 pub(super) trait Source {
     /// Number of users, those included whose devices were all dropped.
     fn users(&self) -> usize;
 
+    /// Puts the id of the user at a place into `id`.
+    fn user(&self, place: u32, id: &mut Vec<u8>) -> Result<(), Error>;
+
     /// Every user's id, sorted.
     fn each_user(&self, visit: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error>;
 
-    /// Every device of a bucket, by hash and key.
+    /// Every device of a bucket, by hash and key; and, if somebody asks, those of its duplicates that were remembered.
     fn each_device(
         &self,
         bucket: u32,
+        lose: Option<Loser<'_>>,
         visit: impl FnMut(Survivor<'_>) -> Result<(), Error>,
     ) -> Result<(), Error>;
 }
@@ -75,7 +97,8 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
-    pub(super) fn new(held: Held, groups: &Groups) -> Self {
+    /// Remembers `room` of the rows that it drops, and takes them off it.
+    pub(super) fn new(held: Held, groups: &Groups, room: &mut u64) -> Self {
         let Held { users, mut buckets, .. } = held;
         let users = users.sort();
         let prefer = |one: Row<'_>, other: Row<'_>| {
@@ -85,7 +108,7 @@ impl Sorted {
                 .then_with(|| groups.compare(one.group(), other.group()))
         };
         for bucket in buckets.iter_mut().flatten() {
-            bucket.sort(&prefer, |entry| users.rank(entry));
+            bucket.sort(&prefer, |entry| users.rank(entry), room);
         }
         Self { users, buckets }
     }
@@ -102,6 +125,12 @@ impl Source for Sorted {
         self.users.len()
     }
 
+    fn user(&self, place: u32, id: &mut Vec<u8>) -> Result<(), Error> {
+        id.clear();
+        id.extend_from_slice(self.users.id(place));
+        Ok(())
+    }
+
     fn each_user(&self, visit: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         self.users.ids().try_for_each(visit)
     }
@@ -109,13 +138,16 @@ impl Source for Sorted {
     fn each_device(
         &self,
         bucket: u32,
+        lose: Option<Loser<'_>>,
         mut visit: impl FnMut(Survivor<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let Some(bucket) = self.buckets.get(bucket as usize).and_then(Option::as_ref) else {
             return Ok(());
         };
-        bucket
-            .rows()
-            .try_for_each(|row| visit(Survivor { key: row.key(), group: row.group(), user: row.user() }))
+        bucket.rows().try_for_each(|row| visit(row.into()))?;
+        let Some(lose) = lose else { return Ok(()) };
+        bucket.lost().try_for_each(|(row, kept_by)| {
+            lose(Lost { device: row.into(), registered_at: Timestamp(row.registered_at()), kept_by })
+        })
     }
 }

@@ -1,13 +1,16 @@
 //! A snapshot holds what a map of the same devices would.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use model::{Device, Manifest, Platform, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::{Error, Limits, Position, Snapshot, SnapshotBuilder, Users, snapshot_path, users_path};
+use crate::{
+    DeviceFields, Error, Limits, Position, Snapshot, SnapshotBuilder, Users, snapshot_path, users_path,
+};
 
 pub(crate) fn build(folder: &Path, limits: Limits, devices: &[Device]) -> Manifest {
     let mut builder = SnapshotBuilder::new(folder, limits);
@@ -90,6 +93,36 @@ fn check_against_map(snapshot: &Snapshot, users: &Users, devices: &[Device]) {
     }));
 }
 
+fn lines(device: DeviceFields<'_>) -> String {
+    let DeviceFields { user, platform, key, app, locale, market, .. } = device;
+    format!("{platform} {app} {key} {market} {locale} {user}")
+}
+
+#[test]
+fn nothing_is_told_after_a_break() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = Limits { duplicates_told_max: 100, ..Limits::default() };
+    let mut builder = SnapshotBuilder::new(folder.path(), limits);
+    let device = |user: &str| Device {
+        user: user.to_owned(),
+        platform: Platform::Apns,
+        key: "00ff".to_owned(),
+        app: "a".to_owned(),
+        locale: "en".to_owned(),
+        market: "de".to_owned(),
+        registered_at: Timestamp(1),
+    };
+    builder.push_all(&[device("a"), device("b"), device("c"), device("d")]).expect("good devices");
+    let mut told = 0;
+    builder
+        .finish_telling(|_| {
+            told += 1;
+            if told == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .expect("a good build");
+    assert_eq!(told, 2);
+}
+
 proptest! {
     // Each build waits for the disk four times.
     #![proptest_config(ProptestConfig::with_cases(40))]
@@ -121,6 +154,40 @@ proptest! {
         check_against_map(&snapshot, &users, &devices);
         let files = std::fs::read_dir(folder.path()).expect("a folder").count();
         prop_assert_eq!(files, 2, "nothing unfinished stays");
+    }
+
+    #[test]
+    fn every_duplicate_is_told_with_who_has_it_instead_whatever_was_spilled(
+        devices in proptest::collection::vec(device(), 0..120),
+        memory_bytes in prop_oneof![Just(usize::MAX), 0_usize..100_000],
+        told_max in prop_oneof![Just(u64::MAX), 0_u64..9],
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let limits = Limits { memory_bytes, duplicates_told_max: told_max, ..Limits::default() };
+        let mut builder = SnapshotBuilder::new(folder.path(), limits);
+        builder.push_all(&devices).expect("good devices");
+        let (best, mut told) = (expected(&devices), Vec::new());
+        let users: BTreeSet<&String> = best.values().map(|(_, _, user)| user).collect();
+        let manifest = builder.finish_telling(|duplicate| {
+            let device = duplicate.device;
+            let kept = &best[&(device.platform, device.app.to_owned(), device.key.to_owned())];
+            assert_eq!(duplicate.kept_by, kept.2);
+            assert_eq!(duplicate.is_user_in, users.contains(&device.user.to_owned()));
+            told.push(lines(device));
+            ControlFlow::Continue(())
+        });
+        let manifest = manifest.expect("a good build");
+        prop_assert_eq!(manifest.duplicate_devices, (devices.len() - best.len()) as u64);
+        prop_assert_eq!(told.len() as u64, manifest.duplicate_devices.min(told_max));
+        if told_max == u64::MAX {
+            let kept = best.iter().map(|((platform, app, key), (market, locale, user))| {
+                format!("{platform} {app} {key} {market} {locale} {user}")
+            });
+            told.extend(kept);
+            let mut all: Vec<String> = devices.iter().map(|device| lines(device.into())).collect();
+            (told.sort(), all.sort());
+            prop_assert_eq!(told, all);
+        }
     }
 
     #[test]

@@ -128,6 +128,11 @@ impl SortedUsers {
         self.rank_of[entry as usize]
     }
 
+    /// The id at a place.
+    pub(super) fn id(&self, place: u32) -> &[u8] {
+        self.list.id(self.first_of[place as usize])
+    }
+
     pub(super) fn ids(&self) -> impl Iterator<Item = &[u8]> {
         self.first_of.iter().map(|entry| self.list.id(*entry))
     }

@@ -81,6 +81,7 @@ pub(crate) struct Uploads {
     pub(crate) unpacked_bytes_max: u64,
     pub(crate) unpacked_ratio_max: u64,
     pub(crate) bad_rows_listed_max: u64,
+    pub(crate) left_out_listed_max: u64,
     pub(crate) age_s_max: u64,
     pub(crate) at_once_max: u64,
 }

@@ -28,7 +28,7 @@ pub struct Config {
     pub collect_every: Duration,
     /// How long it stays after that was seen first: time for whoever stores before naming, and for people who notice.
     pub garbage_kept: Duration,
-    /// How long an audience's upload, and the list of its bad rows, stay after it was frozen or failed: they hold user ids.
+    /// How long an audience's upload, and the lists of its bad rows and of those left out, stay after it was frozen or failed: they hold user ids.
     pub uploads_kept: Duration,
     /// How long an export stays.
     pub exports_kept: Duration,
@@ -62,6 +62,8 @@ pub struct Limits {
     pub ratio_free_bytes: u64,
     /// Bad rows that are listed one by one; those beyond are counted.
     pub bad_rows_listed_max: u64,
+    /// Users and devices that are listed one by one as left out; those beyond are counted.
+    pub left_out_listed_max: u64,
 }
 
 impl Default for Limits {
@@ -74,6 +76,7 @@ impl Default for Limits {
             ratio_max: 200,
             ratio_free_bytes: 16 << 20,
             bad_rows_listed_max: 1_000_000,
+            left_out_listed_max: 1_000_000,
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Who of an audience comes into its snapshot: nobody on the late list, and nobody of the control group.
 
-use std::collections::BTreeMap;
-
 use backend::rows::suppression;
 use model::selection::{Control, Lots};
 use model::suppression::{HashKey, Suppressed};
@@ -17,6 +15,8 @@ pub(crate) const NO_DEVICE: &str = "no_device";
 pub(crate) const HELD_BACK: &str = "held_back";
 /// The reason of those whom a sample did not choose.
 pub(crate) const NOT_CHOSEN: &str = "not_chosen";
+/// The reason of devices that others have, and of those who have no other device.
+pub(crate) const DUPLICATE_KEY: &str = "duplicate_key";
 
 /// Judges people one after the other.
 pub(crate) struct Door {
@@ -47,26 +47,5 @@ impl Door {
         }
         let control = self.control.as_ref();
         control.filter(|(control, lots)| control.holds_back(lots.draw(user))).map(|_| HELD_BACK)
-    }
-}
-
-/// How many were turned away, by reason.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LeftOut(BTreeMap<&'static str, u64>);
-
-impl LeftOut {
-    pub(crate) fn add(&mut self, reason: &'static str, number: u64) {
-        if number > 0 {
-            *self.0.entry(reason).or_default() += number;
-        }
-    }
-
-    pub(crate) fn of(&self, reason: &str) -> u64 {
-        self.0.get(reason).copied().unwrap_or_default()
-    }
-
-    /// As reports show it.
-    pub(crate) fn by_reason(&self) -> BTreeMap<String, u64> {
-        self.0.iter().map(|(reason, number)| ((*reason).to_owned(), *number)).collect()
     }
 }

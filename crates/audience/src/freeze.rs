@@ -1,5 +1,6 @@
 //! From users to a snapshot. While some batches of users are looked up, the devices of the batch before them are packed.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,8 +11,9 @@ use futures::stream::FuturesOrdered;
 use model::{Device, Manifest};
 
 use crate::desk::Desk;
-use crate::door::{Door, LeftOut, NO_DEVICE, UNKNOWN};
+use crate::door::{DUPLICATE_KEY, Door, NO_DEVICE, UNKNOWN};
 use crate::error::{Error, Failure, Result};
+use crate::left_out::LeftOut;
 use crate::resolve::Work;
 use crate::sorter::Sorted;
 use crate::upload::step;
@@ -23,7 +25,11 @@ pub(crate) struct Freezer {
 
 impl Freezer {
     pub(crate) fn new(desk: &Desk, folder: &Path) -> Self {
-        let limits = Limits { memory_bytes: desk.config.build_bytes_max, ..Limits::default() };
+        let limits = Limits {
+            memory_bytes: desk.config.build_bytes_max,
+            duplicates_told_max: desk.config.limits.left_out_listed_max,
+            ..Limits::default()
+        };
         Self { builder: SnapshotBuilder::new(folder, limits) }
     }
 
@@ -35,8 +41,19 @@ impl Freezer {
         Ok(self.builder.push_fields(device)?)
     }
 
-    pub(crate) fn finish(self) -> std::result::Result<Manifest, Failure> {
-        Ok(self.builder.finish()?)
+    /// Writes the snapshot; duplicates come to those left out.
+    pub(crate) fn finish(self, left_out: &mut LeftOut) -> std::result::Result<Manifest, Failure> {
+        let (mut told, mut listed) = (0, Ok(()));
+        let manifest = self.builder.finish_telling(|duplicate| {
+            told += 1;
+            left_out.duplicate(duplicate).unwrap_or_else(|error| {
+                listed = Err(error);
+                ControlFlow::Break(())
+            })
+        })?;
+        listed?;
+        left_out.check_duplicates(told, manifest.duplicate_devices);
+        Ok(manifest)
     }
 }
 
@@ -45,8 +62,10 @@ pub(crate) struct Frozen {
     pub(crate) manifest: Manifest,
     /// Different users in the list.
     pub(crate) users: u64,
-    /// Of these, users who are not in the snapshot.
+    /// Of these, users who are not in the snapshot, and devices that are not.
     pub(crate) left_out: LeftOut,
+    /// Devices of all of them.
+    pub(crate) found_devices: u64,
 }
 
 struct Packing {
@@ -54,6 +73,7 @@ struct Packing {
     freezer: Freezer,
     door: Door,
     left_out: LeftOut,
+    found_devices: u64,
 }
 
 /// A batch of users, and the devices of each.
@@ -74,7 +94,8 @@ pub(crate) async fn freeze_users(
     let desk = work.desk;
     let (calls, most) = (desk.config.look_ups.max(1), desk.config.resolve_users);
     let freezer = Freezer::new(desk, folder);
-    let packing = Packing { sorted, freezer, door, left_out: LeftOut::default() };
+    let left_out = LeftOut::new(folder, desk.config.limits.left_out_listed_max);
+    let packing = Packing { sorted, freezer, door, left_out, found_devices: 0 };
     let (mut packing, batches) = work.during(step(move || packing.read(calls, most))).await??;
     // Looked up while others are packed; they come out in the order in which they went in.
     let mut under_way: FuturesOrdered<_> = batches.into_iter().map(|users| look_up(desk, users)).collect();
@@ -92,8 +113,12 @@ pub(crate) async fn freeze_users(
         }
     }
     let finish = step(move || {
-        let users = packing.sorted.given();
-        Ok(Frozen { manifest: packing.freezer.finish()?, users, left_out: packing.left_out })
+        let Packing { sorted, freezer, mut left_out, found_devices, .. } = packing;
+        let manifest = freezer.finish(&mut left_out)?;
+        let users = sorted.given();
+        // Whoever came in and is not there has no device that is not somebody else's.
+        left_out.users_without_row(DUPLICATE_KEY, users - left_out.sum() - manifest.users);
+        Ok(Frozen { manifest, users, left_out, found_devices })
     });
     work.during(finish).await?
 }
@@ -104,11 +129,12 @@ impl Packing {
         let mut is_known = found.is_known.iter();
         for (position, user) in found.users.iter().enumerate() {
             let devices = found.holdings.of(position);
+            self.found_devices += devices.len() as u64;
             if devices.len() == 0 {
                 let reason = if is_known.next() == Some(&true) { NO_DEVICE } else { UNKNOWN };
-                self.left_out.add(reason, 1);
+                self.left_out.user(reason, user, 0)?;
             } else if let Some(reason) = self.door.turns_away(user) {
-                self.left_out.add(reason, 1);
+                self.left_out.user(reason, user, devices.len())?;
             } else {
                 for Holding { label, key, registered_at } in devices {
                     let Label { platform, app, locale, market } = label;

@@ -93,7 +93,9 @@ async fn named(desk: &Desk) -> Result<Named> {
         };
         if over_at.is_none_or(|at| is_kept(at, config.uploads_kept)) {
             named.blobs.extend(row.upload.map(|upload| upload.blob));
-            named.blobs.extend(row.report.and_then(|report| report.read.bad_rows_blob));
+            let report = row.report.unwrap_or_default();
+            named.blobs.extend(report.read.bad_rows_blob);
+            named.blobs.extend(report.left_out_list.map(|list| list.blob));
         }
     }
     for row in import::all(store).await? {

@@ -1,7 +1,6 @@
 //! Reads uploads, takes devices into the directory, resolves audiences and freezes them into snapshots, writes outcomes
 //! out. All of it is the work of one role, the resolver, which is asked by messages and tells by rows.
 
-mod bad_list;
 mod cause;
 mod columns;
 mod config;
@@ -14,6 +13,8 @@ mod freeze;
 mod garbage;
 mod import;
 mod json;
+mod key_hash;
+mod left_out;
 mod lines;
 mod outbox;
 mod outcome_rows;
@@ -22,6 +23,7 @@ mod parquet_file;
 mod pinpoint;
 mod resolve;
 mod role;
+mod row_list;
 mod rows;
 mod sample;
 mod sorter;

@@ -3,10 +3,13 @@
 use std::io::{self, Write};
 
 use device_map::DeviceRef;
+use model::csv::write_fields;
 use model::device::KEY_CHARS_MAX;
 use model::export::{Export, ExportFormat, ExportWhat};
 use model::{Class, Group, Outcome};
 use serde::Serialize;
+
+use crate::key_hash::KeyHash;
 
 /// Which rows there are, and how they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +34,6 @@ impl Layout {
         }
     }
 }
-
-/// Bytes of a key's BLAKE3 hash that are shown: enough that no two keys of an audience look alike.
-const KEY_HASH_BYTES: usize = 16;
 
 /// What became of a device.
 pub(crate) struct OutcomeRow<'a> {
@@ -87,8 +87,10 @@ impl OutcomeRow<'_> {
 
     fn write_outcome(&self, format: ExportFormat, file: &mut impl Write) -> io::Result<()> {
         let Self { user, group, outcome, .. } = self;
-        let mut hash = [0; 2 * KEY_HASH_BYTES];
-        let key_hash = self.key_hash(&mut hash);
+        let mut text = [0; KEY_CHARS_MAX];
+        let chars = self.device.text_into(&mut text);
+        let hash = KeyHash::of(&text[..chars]);
+        let key_hash = hash.text();
         let (platform, class, resent) = (group.platform.name(), outcome.class().name(), outcome.is_resent());
         let reason = outcome.reason().text();
         let Group { app, market, locale, .. } = group;
@@ -122,18 +124,6 @@ impl OutcomeRow<'_> {
             }
         }
     }
-
-    /// The first bytes of BLAKE3 of the key's text, as hex.
-    fn key_hash<'a>(&self, hex: &'a mut [u8; 2 * KEY_HASH_BYTES]) -> &'a str {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; KEY_CHARS_MAX];
-        let chars = self.device.text_into(&mut text);
-        let hash = blake3::hash(&text[..chars]);
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(hash.as_bytes()) {
-            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
-        std::str::from_utf8(hex).expect("hex digits are ASCII")
-    }
 }
 
 fn write_line(object: &impl Serialize, file: &mut impl Write) -> io::Result<()> {
@@ -141,30 +131,10 @@ fn write_line(object: &impl Serialize, file: &mut impl Write) -> io::Result<()> 
     file.write_all(b"\n")
 }
 
-/// Fields of CSV, each with the comma behind it.
-fn write_fields<const N: usize>(texts: [&str; N], file: &mut impl Write) -> io::Result<()> {
-    for text in texts {
-        write_field(text, file)?;
-        file.write_all(b",")?;
-    }
-    Ok(())
-}
-
-/// A field of CSV, quoted where it must be. What a spreadsheet would take for a formula gets an apostrophe in front (OWASP,
-/// "CSV Injection"); NDJSON has every text as it is.
-fn write_field(text: &str, file: &mut impl Write) -> io::Result<()> {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']);
-    if !is_formula && !text.contains([',', '"']) {
-        return file.write_all(text.as_bytes());
-    }
-    file.write_all(if is_formula { b"\"'" } else { b"\"" })?;
-    file.write_all(text.replace('"', "\"\"").as_bytes())?;
-    file.write_all(b"\"")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::csv::write_field;
     use model::{Class, Reason};
 
     #[test]

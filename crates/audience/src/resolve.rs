@@ -6,14 +6,16 @@ use backend::rows::garbage::{self, Mark};
 use backend::rows::{Versioned, audience};
 use backend::{Expect, Write};
 use model::audience::{Upload, UploadRows};
+use model::left_out::LeftOutList;
 use model::selection::Sample;
 use model::{Audience, AudienceId, AudienceReport, AudienceState, Digest, Manifest};
 use serde_json::json;
 
 use crate::desk::{Desk, Pulse, WorkFolder};
-use crate::door::{Door, LeftOut, UNKNOWN};
+use crate::door::{Door, UNKNOWN};
 use crate::error::{Error, Failure, Result};
 use crate::freeze::{Freezer, freeze_users};
+use crate::left_out::{LeftOut, Told};
 use crate::rows::Rows;
 use crate::sample;
 use crate::sorter::Sorter;
@@ -93,7 +95,8 @@ impl Work<'_> {
     ) -> std::result::Result<Manifest, Failure> {
         let drawn = sample::draw(self, sample, door, folder).await?;
         self.report.read.rows = drawn.users;
-        self.report.not_in = drawn.left_out.by_reason();
+        self.report.found_devices = drawn.found_devices;
+        self.tell(drawn.left_out).await?;
         Ok(drawn.manifest)
     }
 
@@ -137,8 +140,9 @@ impl Work<'_> {
         let sorted = self.during(finish).await??;
         let frozen = freeze_users(self, sorted, door, folder).await?;
         self.report.duplicate_users = pushed - frozen.users;
-        self.report.unknown_users = frozen.left_out.of(UNKNOWN);
-        self.report.not_in = frozen.left_out.by_reason();
+        self.report.found_devices = frozen.found_devices;
+        self.tell(frozen.left_out).await?;
+        self.report.unknown_users = self.report.not_in.get(UNKNOWN).copied().unwrap_or_default();
         Ok(frozen.manifest)
     }
 
@@ -149,8 +153,8 @@ impl Work<'_> {
         door: Door,
         folder: &Path,
     ) -> std::result::Result<Manifest, Failure> {
-        let mut entering =
-            Entering { freezer: Freezer::new(self.desk, folder), door, left_out: LeftOut::default() };
+        let left_out = LeftOut::new(folder, self.desk.config.limits.left_out_listed_max);
+        let mut entering = Entering { freezer: Freezer::new(self.desk, folder), door, left_out, found: 0 };
         loop {
             let is_over;
             (rows, entering, is_over) = self.during(step(move || push_some(rows, entering))).await??;
@@ -160,8 +164,24 @@ impl Work<'_> {
             }
         }
         self.settle(upload, rows).await?;
-        self.report.not_in = entering.left_out.by_reason();
-        self.during(step(move || entering.freezer.finish())).await?
+        self.report.found_devices = entering.found;
+        let Entering { freezer, mut left_out, .. } = entering;
+        let finish = step(move || Ok((freezer.finish(&mut left_out)?, left_out)));
+        let (manifest, left_out) = self.during(finish).await??;
+        self.tell(left_out).await?;
+        Ok(manifest)
+    }
+
+    /// Reports those who are left out, and stores the list of them.
+    async fn tell(&mut self, left_out: LeftOut) -> std::result::Result<(), Failure> {
+        let Told { users, devices, list, is_cut } = step(move || Ok(left_out.finish()?)).await?;
+        (self.report.not_in, self.report.not_in_devices) = (users, devices);
+        let Some((file, rows)) = list else { return Ok(()) };
+        let desk = self.desk;
+        let blob = audience::left_out_blob(self.row.body.id, desk.runtime.randomness.u64());
+        self.during(desk.backend.blobs.put_file(&blob, &file)).await??;
+        self.report.left_out_list = Some(LeftOutList { blob, rows, is_cut });
+        Ok(())
     }
 
     fn describe(&mut self, manifest: &Manifest) {
@@ -277,13 +297,16 @@ struct Entering {
     freezer: Freezer,
     door: Door,
     left_out: LeftOut,
+    /// Devices read.
+    found: u64,
 }
 
 fn push_some(mut rows: Rows, mut entering: Entering) -> std::result::Result<(Rows, Entering, bool), Failure> {
     for _ in 0..STEP_ROWS {
         let Some(device) = rows.next_device().map_err(failure)? else { return Ok((rows, entering, true)) };
+        entering.found += 1;
         match entering.door.turns_away(&device.user) {
-            Some(reason) => entering.left_out.add(reason, 1),
+            Some(reason) => entering.left_out.device(reason, &device)?,
             None => entering.freezer.push(&device)?,
         }
         rows.reuse(device);

@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicU64;
 use model::audience::{BAD_ROWS_MAX, BadRow, Defaults, Packing, ReadReport, UploadFormat, UploadRows};
 use model::{Device, Timestamp};
 
-use crate::bad_list::BadList;
 use crate::cause::{Cause, Unreadable};
 use crate::columns::Header;
 use crate::config::Limits;
@@ -16,6 +15,7 @@ use crate::lines::Lines;
 #[cfg(feature = "parquet")]
 use crate::parquet_file::ParquetFile;
 use crate::pinpoint::{self, LeftOut};
+use crate::row_list::RowList;
 use crate::taking::{self, Taking, Texts};
 use crate::unpack::Unpacked;
 use crate::{columns, json};
@@ -66,7 +66,7 @@ enum Shape {
 /// What was read so far.
 struct Tally {
     report: ReadReport,
-    list: Option<BadList>,
+    list: Option<RowList>,
     rows_max: u64,
 }
 
@@ -121,12 +121,12 @@ impl Rows {
     }
 
     /// Has bad rows listed.
-    pub(crate) fn list_in(&mut self, list: BadList) {
+    pub(crate) fn list_in(&mut self, list: RowList) {
         self.tally.list = Some(list);
     }
 
     /// The list of bad rows, to be finished.
-    pub(crate) const fn take_list(&mut self) -> Option<BadList> {
+    pub(crate) const fn take_list(&mut self) -> Option<RowList> {
         self.tally.list.take()
     }
 

@@ -10,9 +10,10 @@ use model::suppression::UserBits;
 use model::{AudienceId, Digest, Group, Manifest, Timestamp};
 
 use crate::desk::Desk;
-use crate::door::{Door, LeftOut, NOT_CHOSEN};
+use crate::door::{Door, NOT_CHOSEN};
 use crate::error::{Error, Failure};
 use crate::freeze::Freezer;
+use crate::left_out::LeftOut;
 use crate::resolve::Work;
 use crate::upload::step;
 
@@ -22,6 +23,8 @@ pub(crate) struct Drawn {
     /// People of the audience that the sample is of, with a device in its markets.
     pub(crate) users: u64,
     pub(crate) left_out: LeftOut,
+    /// Devices of all of them in its markets.
+    pub(crate) found_devices: u64,
 }
 
 /// Where a frozen audience lies.
@@ -45,7 +48,8 @@ pub(crate) async fn draw(
         others.push(Source::find(desk, *id).await?);
     }
     let freezer = Freezer::new(desk, folder);
-    let drawing = step(move || draw_from(&source, &others, &sample, &door, freezer));
+    let left_out = LeftOut::new(folder, desk.config.limits.left_out_listed_max);
+    let drawing = step(move || draw_from(&source, &others, &sample, &door, freezer, left_out));
     work.during(drawing).await?
 }
 
@@ -70,6 +74,7 @@ fn draw_from(
     sample: &Sample,
     door: &Door,
     mut freezer: Freezer,
+    mut left_out: LeftOut,
 ) -> std::result::Result<Drawn, Failure> {
     let snapshot = Snapshot::open(&source.map, source.snapshot)?;
     let users = source.users()?;
@@ -85,18 +90,27 @@ fn draw_from(
             eligible.set(u64::from(device.user_ordinal()));
         }
     }
-    let all = eligible.count();
+    let all = eligible.clone();
     for other in others {
         take_away(&mut eligible, &users, &other.users()?);
     }
-    let mut left_out = LeftOut::default();
-    left_out.add(NOT_CHOSEN, all - eligible.count());
-    let chosen = choose(&eligible, &users, sample, door, &mut left_out)?;
+    let Chosen { chosen, turned_away } = choose(&eligible, &users, sample, door)?;
+    let why = |ordinal: u32| {
+        let found = turned_away.binary_search_by_key(&ordinal, |(ordinal, _)| *ordinal);
+        found.map_or(NOT_CHOSEN, |index| turned_away[index].1)
+    };
+    for ordinal in (0..users.len()).filter(|ordinal| all.contains(u64::from(*ordinal))) {
+        if !chosen.contains(u64::from(ordinal)) {
+            left_out.user(why(ordinal), users.id(ordinal).unwrap_or_default(), 0)?;
+        }
+    }
+    let found_devices = groups.iter().map(|(_, group)| u64::from(group.devices)).sum();
     let mut key = [0; KEY_CHARS_MAX];
     for (index, group) in groups {
         for device in snapshot.range(index, 0, group.devices)? {
             let ordinal = device.user_ordinal();
             if !chosen.contains(u64::from(ordinal)) {
+                left_out.devices(why(ordinal), 1);
                 continue;
             }
             let chars = device.text_into(&mut key);
@@ -116,7 +130,8 @@ fn draw_from(
             })?;
         }
     }
-    Ok(Drawn { manifest: freezer.finish()?, users: all, left_out })
+    let manifest = freezer.finish(&mut left_out)?;
+    Ok(Drawn { manifest, users: all.count(), left_out, found_devices })
 }
 
 fn damaged(source: &Source) -> Failure {
@@ -138,20 +153,26 @@ fn take_away(eligible: &mut UserBits, users: &Users, other: &Users) {
     }
 }
 
+/// Who comes in.
+struct Chosen {
+    chosen: UserBits,
+    /// Those who might not be chosen, by ordinal, and why.
+    turned_away: Vec<(u32, &'static str)>,
+}
+
 /// The people with the lowest lots among those who may come in.
 fn choose(
     eligible: &UserBits,
     users: &Users,
     sample: &Sample,
     door: &Door,
-    left_out: &mut LeftOut,
-) -> std::result::Result<UserBits, Failure> {
+) -> std::result::Result<Chosen, Failure> {
     let lots = Lots::of_sample(sample.seed);
-    let mut drawn: Vec<(u64, u32)> = Vec::new();
+    let (mut drawn, mut turned_away): (Vec<(u64, u32)>, Vec<_>) = (Vec::new(), Vec::new());
     for ordinal in (0..users.len()).filter(|ordinal| eligible.contains(u64::from(*ordinal))) {
         let user = users.id(ordinal).unwrap_or_default();
         match door.turns_away(user) {
-            Some(reason) => left_out.add(reason, 1),
+            Some(reason) => turned_away.push((ordinal, reason)),
             None => drawn.push((lots.draw(user), ordinal)),
         }
     }
@@ -164,11 +185,10 @@ fn choose(
         return Err(Failure::Refused(why));
     }
     if wanted < drawn.len() {
-        left_out.add(NOT_CHOSEN, (drawn.len() - wanted) as u64);
         drawn.select_nth_unstable(wanted);
         drawn.truncate(wanted);
     }
     let mut chosen = UserBits::new(u64::from(users.len()));
     drawn.iter().for_each(|(_, ordinal)| chosen.set(u64::from(*ordinal)));
-    Ok(chosen)
+    Ok(Chosen { chosen, turned_away })
 }

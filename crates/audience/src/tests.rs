@@ -5,6 +5,7 @@ mod exports;
 mod faults;
 mod garbage;
 mod imports;
+mod left_out;
 mod resolving;
 mod role;
 mod suppressing;
@@ -18,7 +19,9 @@ use backend_embedded::{Embedded, Place};
 use model::audience::{BadRows, Defaults, Packing, Upload, UploadFormat, UploadRows};
 use model::import::{Import, ImportState};
 use model::runtime::{BoxFuture, ManualClock, Runtime, SeededRandomness, Spawner};
-use model::{Audience, AudienceId, AudienceState, Device, Digest, ImportId, Platform, Timestamp};
+use model::{
+    Audience, AudienceId, AudienceReport, AudienceState, Device, Digest, ImportId, Platform, Timestamp,
+};
 
 use crate::config::Config;
 use crate::desk::Desk;

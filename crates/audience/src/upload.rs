@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use model::audience::{BadRows, ReadReport, Upload, UploadRows};
 use model::{Device, Timestamp};
 
-use crate::bad_list::BadList;
 use crate::cause::Unreadable;
 use crate::desk::Desk;
 use crate::error::{Error, Failure, Result};
+use crate::row_list::RowList;
 use crate::rows::{Reading, Rows};
 
 /// Rows read in one step: some tens of milliseconds.
@@ -36,7 +36,7 @@ pub(crate) fn open(
     let file = File::open(path).map_err(Error::io("open the upload"))?;
     let mut rows = Rows::open_file(file, reading).map_err(failure)?;
     if let Some(list) = list {
-        rows.list_in(BadList::new(list, true, reading.limits.bad_rows_listed_max));
+        rows.list_in(RowList::new(list, true, reading.limits.bad_rows_listed_max));
     }
     Ok(rows)
 }
@@ -71,7 +71,7 @@ pub(crate) fn next_devices(rows: &mut Rows, most: usize) -> std::result::Result<
 
 /// What reading a file showed, and the list of its bad rows, if there are any.
 pub(crate) fn close(mut rows: Rows) -> std::result::Result<(ReadReport, Option<PathBuf>), Failure> {
-    let list = rows.take_list().map_or(Ok(None), BadList::finish);
+    let list = rows.take_list().map_or(Ok(None), RowList::finish);
     Ok((rows.report(), list.map_err(Error::io("write the list of bad rows"))?))
 }
 

@@ -9,9 +9,9 @@ use model::audience::{BadRows, Defaults, Packing, ReadReport, UploadFormat, Uplo
 use model::{Platform, Timestamp};
 use serde::Serialize;
 
-use crate::bad_list::BadList;
 use crate::config::Limits;
 use crate::error::{Error, Failure, Result};
+use crate::row_list::RowList;
 use crate::rows::{Reading, Rows};
 use crate::upload::{failure, verdict};
 
@@ -88,10 +88,10 @@ fn read(
     let mut rows = Rows::open_file(file, &reading).map_err(failure)?;
     verdict.kind = Some(rows.kind());
     if let Some(list) = list {
-        rows.list_in(BadList::new(list, false, limits.bad_rows_listed_max));
+        rows.list_in(RowList::new(list, false, limits.bad_rows_listed_max));
     }
     let read = read_all(&mut rows, progress, &mut verdict.by_platform);
-    let listed = rows.take_list().map_or(Ok(None), BadList::finish);
+    let listed = rows.take_list().map_or(Ok(None), RowList::finish);
     verdict.read = rows.report();
     listed.map_err(Error::io("write the list of bad rows"))?;
     read

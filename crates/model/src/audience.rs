@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceError, Platform, is_label};
 use crate::id::{AudienceId, Digest};
+use crate::left_out::LeftOutList;
 use crate::selection::{Control, Sample};
 use crate::time::Timestamp;
 
@@ -292,7 +293,9 @@ pub struct ReadReport {
     pub unpacked_bytes: u64,
 }
 
-/// What became of an upload's rows.
+/// What became of an upload's rows. It adds up: of a list of users `rows` are `bad_rows`, those left out while reading,
+/// `duplicate_users`, those `not_in` and `users`; of a list of devices `bad_rows`, those left out while reading and
+/// `found_devices`. These are in any case those `not_in_devices`, `duplicate_devices` and `devices`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AudienceReport {
     /// What reading it showed.
@@ -302,10 +305,19 @@ pub struct AudienceReport {
     pub duplicate_users: u64,
     /// Users the directory does not know.
     pub unknown_users: u64,
-    /// Users who are not in the snapshot, by reason: `unknown`, `no_device`, `opted_out`, `blocked`, `erased`, `held_back`, `not_chosen`. Of
-    /// an audience of devices the devices, by reason of their user.
+    /// Users who are not in the snapshot, by reason: `unknown`, `no_device`, `opted_out`, `blocked`, `erased`, `held_back`, `not_chosen`;
+    /// and `duplicate_key`, whose every device others have. Of an audience of devices the devices, by reason of their user.
     #[serde(default)]
     pub not_in: BTreeMap<String, u64>,
+    /// The devices of these users, by reason.
+    #[serde(default)]
+    pub not_in_devices: BTreeMap<String, u64>,
+    /// Devices of all users listed, or all devices listed.
+    #[serde(default)]
+    pub found_devices: u64,
+    /// The list of those who are not in, if there are any.
+    #[serde(default)]
+    pub left_out_list: Option<LeftOutList>,
     /// Users with at least one device in the snapshot.
     pub users: u64,
     /// Devices in the snapshot.

@@ -4,6 +4,7 @@
 
 pub mod audience;
 pub mod campaign;
+pub mod csv;
 pub mod device;
 pub mod export;
 pub mod extras;
@@ -11,6 +12,7 @@ pub mod forecast;
 pub mod id;
 pub mod import;
 pub mod launch;
+pub mod left_out;
 pub mod manifest;
 pub mod outcome;
 pub mod plan;

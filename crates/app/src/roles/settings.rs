@@ -71,6 +71,7 @@ pub(crate) fn limits(config: &Config) -> audience::Limits {
         unpacked_bytes_max: uploads.unpacked_bytes_max,
         ratio_max: uploads.unpacked_ratio_max,
         bad_rows_listed_max: uploads.bad_rows_listed_max,
+        left_out_listed_max: uploads.left_out_listed_max,
         ..audience::Limits::default()
     }
 }

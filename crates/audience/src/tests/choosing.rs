@@ -13,14 +13,14 @@ use super::*;
 use crate::resolve;
 
 /// Users `u000` to `u299`, two devices each, one of each provider; every fifth device is in market `de`.
-async fn people(bench: &Bench) -> Vec<Device> {
+pub(super) async fn people(bench: &Bench) -> Vec<Device> {
     let devices: Vec<Device> =
         (0..600).map(|number| device(&format!("u{:03}", number / 2), number)).collect();
     bench.know(&devices).await;
     devices
 }
 
-async fn suppress(bench: &Bench, users: &[(&str, Cause)]) {
+pub(super) async fn suppress(bench: &Bench, users: &[(&str, Cause)]) {
     let backend = bench.backend();
     let randomness = &*bench.desk.runtime.randomness;
     let key = suppression::hash_key(&*backend.store, randomness).await.unwrap();
@@ -32,7 +32,7 @@ async fn suppress(bench: &Bench, users: &[(&str, Cause)]) {
 }
 
 /// Stores an audience and resolves it.
-async fn resolve_as(
+pub(super) async fn resolve_as(
     bench: &Bench,
     number: u128,
     text: Option<&str>,
@@ -76,7 +76,7 @@ async fn content(bench: &Bench, audience: &Audience) -> (BTreeSet<String>, BTree
     (devices.iter().map(|(user, _)| user.clone()).collect(), devices)
 }
 
-fn all_users() -> String {
+pub(super) fn all_users() -> String {
     (0..300).fold("user\n".to_owned(), |text, number| text + &format!("u{number:03}\n"))
 }
 

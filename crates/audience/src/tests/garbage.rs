@@ -130,6 +130,17 @@ async fn uploads_go_a_week_after_the_freeze_and_the_audience_stays() {
 }
 
 #[tokio::test]
+async fn the_list_of_those_left_out_goes_with_the_upload() {
+    let bench = Bench::new();
+    bench.know(&[device("u1", 1)]).await;
+    freeze(&bench, 1, "user\nu1\nnobody\n").await;
+    assert_eq!(collect_twice(&bench).await.blobs, 0, "it is named");
+    assert_eq!(blobs(&bench, "uploads/").await, 2);
+    bench.clock.advance(DAY * 7);
+    assert_eq!((collect_twice(&bench).await.blobs, blobs(&bench, "uploads/").await), (2, 0));
+}
+
+#[tokio::test]
 async fn an_upload_that_is_whole_and_not_handed_over_yet_stays() {
     let bench = Bench::new();
     let uploaded = bench.blob("uploads/7/1", b"user\nann\n").await;

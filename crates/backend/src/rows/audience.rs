@@ -40,6 +40,11 @@ pub fn upload_blob(id: AudienceId, attempt: u64) -> String {
     format!("uploads/{id}/{attempt:016x}")
 }
 
+/// The blob that lists whom an audience's snapshot does not have; `attempt` is random, for another attempt may find others.
+pub fn left_out_blob(id: AudienceId, attempt: u64) -> String {
+    format!("uploads/{id}/{attempt:016x}.left-out")
+}
+
 /// The blob of a snapshot.
 pub fn snapshot_blob(digest: Digest) -> String {
     format!("snapshots/{digest}.map")

@@ -1,17 +1,17 @@
-//! The full list of an upload's bad rows, written while they are found: a line of JSON each, up to a number of them. No
-//! file is made while there is none.
+//! A list of rows that are bad, or of people who are left out, written while they are found: a line of JSON each, up to a
+//! number of them. No file is made while there is none.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use model::audience::BadRow;
+use serde::Serialize;
 
 /// Quick: the lines are much alike.
 const ZSTD_LEVEL: i32 = 1;
 
 /// A list being written.
-pub(crate) struct BadList {
+pub(crate) struct RowList {
     path: PathBuf,
     is_packed: bool,
     /// Rows for which there is room.
@@ -24,7 +24,7 @@ enum Out {
     Packed(zstd::Encoder<'static, BufWriter<File>>),
 }
 
-impl BadList {
+impl RowList {
     /// A list of at most `rows_max` rows in a new file at `path`.
     pub(crate) fn new(path: &Path, is_packed: bool, rows_max: u64) -> Self {
         Self { path: path.to_owned(), is_packed, room: rows_max, file: None }
@@ -34,7 +34,7 @@ impl BadList {
         self.room > 0
     }
 
-    pub(crate) fn push(&mut self, bad: &BadRow) -> io::Result<()> {
+    pub(crate) fn push(&mut self, row: &impl Serialize) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             empty => {
@@ -47,7 +47,7 @@ impl BadList {
             }
         };
         self.room = self.room.saturating_sub(1);
-        let mut line = serde_json::to_vec(bad)?;
+        let mut line = serde_json::to_vec(row)?;
         line.push(b'\n');
         match file {
             Out::Plain(file) => file.write_all(&line),
@@ -69,10 +69,11 @@ impl BadList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::audience::BadRow;
 
     fn listed(is_packed: bool, rows_max: u64) -> Option<Vec<u8>> {
         let folder = tempfile::tempdir().unwrap();
-        let mut list = BadList::new(&folder.path().join("list"), is_packed, rows_max);
+        let mut list = RowList::new(&folder.path().join("list"), is_packed, rows_max);
         let mut line = 0;
         while list.has_room() {
             line += 1;

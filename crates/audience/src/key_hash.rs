@@ -1,0 +1,31 @@
+//! Keys as they are shown: files with hashes can be compared with each other, and nothing can be sent to them.
+
+/// Bytes of a key's BLAKE3 hash that are shown: enough that no two keys of an audience look alike.
+const SHOWN_BYTES: usize = 16;
+
+/// The first bytes of BLAKE3 of a key's text, as hex.
+pub(crate) struct KeyHash([u8; 2 * SHOWN_BYTES]);
+
+impl KeyHash {
+    pub(crate) fn of(key: &[u8]) -> Self {
+        Self::of_hash(Self::bytes(key))
+    }
+
+    /// The bytes of which the text is made.
+    pub(crate) fn bytes(key: &[u8]) -> [u8; SHOWN_BYTES] {
+        *blake3::hash(key).as_bytes().first_chunk().expect("a hash has 32 bytes")
+    }
+
+    pub(crate) fn of_hash(hash: [u8; SHOWN_BYTES]) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = [0; 2 * SHOWN_BYTES];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(hash) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        Self(hex)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hex digits are ASCII")
+    }
+}

@@ -96,8 +96,9 @@ pub(crate) async fn freeze_users(
     let freezer = Freezer::new(desk, folder);
     let left_out = LeftOut::new(folder, desk.config.limits.left_out_listed_max);
     let packing = Packing { sorted, freezer, door, left_out, found_devices: 0 };
-    let (mut packing, batches) = work.during(step(move || packing.read(calls, most))).await??;
-    // Looked up while others are packed; they come out in the order in which they went in.
+    // One more than are looked up at once: it is packed meanwhile.
+    let (mut packing, batches) = work.during(step(move || packing.read(calls + 1, most))).await??;
+    // They come out in the order in which they went in.
     let mut under_way: FuturesOrdered<_> = batches.into_iter().map(|users| look_up(desk, users)).collect();
     let mut found = work.during(under_way.next()).await?.transpose()?;
     while let Some(batch) = found {
@@ -106,11 +107,8 @@ pub(crate) async fn freeze_users(
         let (next, packed) = work.during(both).await?;
         let batches;
         (packing, batches) = packed?;
-        found = next.transpose()?;
         under_way.extend(batches.into_iter().map(|users| look_up(desk, users)));
-        if found.is_none() {
-            found = work.during(under_way.next()).await?.transpose()?;
-        }
+        found = next.transpose()?;
     }
     let finish = step(move || {
         let Packing { sorted, freezer, mut left_out, found_devices, .. } = packing;

@@ -42,6 +42,12 @@ impl Index {
         (hash >> (64 - TABLES_BITS)) as usize
     }
 
+    /// Reads the slot at which a look-up of this hash will begin.
+    pub(super) fn touch(&self, hash: u64) -> u64 {
+        let slots = &self.tables[Self::table(hash)].slots;
+        slots.get(tag(hash) as usize & slots.len().wrapping_sub(1)).copied().unwrap_or_default()
+    }
+
     /// Offsets of entries whose user may have this hash.
     pub(super) fn candidates(&self, hash: u64) -> impl Iterator<Item = u64> + '_ {
         let table = &self.tables[Self::table(hash)];

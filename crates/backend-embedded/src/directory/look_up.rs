@@ -17,9 +17,7 @@ const READ_BYTES_MAX: u64 = 256 << 10;
 /// The devices of each user.
 pub(super) fn holdings(shared: &Shared, users: &UserIds) -> Result<Holdings, Failure> {
     let state = shared.current()?;
-    let first = |user: &str| state.index.candidates(hash(user.as_bytes())).next();
-    let mut places: Vec<(u64, usize)> =
-        users.iter().enumerate().filter_map(|(position, user)| Some((first(user)?, position))).collect();
+    let mut places = first_places(&state, users);
     places.sort_unstable();
     let mut window = Window::new(&state.log);
     let mut taking = Taking { state: &state, holdings: Holdings::of_users(users.len()), labels: Vec::new() };
@@ -35,6 +33,15 @@ pub(super) fn holdings(shared: &Shared, users: &UserIds) -> Result<Holdings, Fai
         }
     }
     Ok(taking.holdings)
+}
+
+/// Where the first entry that may be each user's lies, and the user's position; nothing of those whom the index does not have.
+fn first_places(state: &State, users: &UserIds) -> Vec<(u64, usize)> {
+    let hashes: Vec<u64> = users.iter().map(|user| hash(user.as_bytes())).collect();
+    // In a loop of its own, so that many of these far reads are under way at once; what it reads is near for the next.
+    std::hint::black_box(hashes.iter().fold(0, |all, hash| all ^ state.index.touch(*hash)));
+    let first = |(position, hash): (usize, &u64)| Some((state.index.candidates(*hash).next()?, position));
+    hashes.iter().enumerate().filter_map(first).collect()
 }
 
 /// Devices on their way from the log to whoever asked.

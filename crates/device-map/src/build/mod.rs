@@ -8,6 +8,7 @@ mod groups;
 mod lost;
 mod merge;
 mod output;
+mod parallel;
 mod rows;
 mod source;
 mod spill;
@@ -39,12 +40,15 @@ pub struct Limits {
     pub duplicates_told_max: u64,
     /// Most groups: more means that a column with values of its own for each user was taken for a market or locale.
     pub groups_max: u32,
+    /// Threads that sort, the caller's among them. The files do not depend on it.
+    pub threads: usize,
 }
 
 impl Default for Limits {
-    /// 1 GiB, so that six million devices need no spill file, no duplicates, and 65,536 groups.
+    /// 1 GiB, so that six million devices need no spill file, no duplicates, 65,536 groups, and a thread for each core.
     fn default() -> Self {
-        Self { memory_bytes: 1 << 30, duplicates_told_max: 0, groups_max: 1 << 16 }
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { memory_bytes: 1 << 30, duplicates_told_max: 0, groups_max: 1 << 16, threads }
     }
 }
 
@@ -194,14 +198,15 @@ impl SnapshotBuilder {
                 output::write(&self.folder, merged, &self.groups, self.pushed, telling)
             }
             None => {
-                let sorted = Sorted::new(self.held, &self.groups, &mut self.room);
+                let sorted = Sorted::new(self.held, &self.groups, &mut self.room, self.limits.threads);
                 output::write(&self.folder, sorted, &self.groups, self.pushed, telling)
             }
         }
     }
 
     fn spill(&mut self) -> Result<(), Error> {
-        let held = Sorted::new(std::mem::take(&mut self.held), &self.groups, &mut self.room);
+        let (held, threads) = (std::mem::take(&mut self.held), self.limits.threads);
+        let held = Sorted::new(held, &self.groups, &mut self.room, threads);
         let spill = match &mut self.spill {
             Some(spill) => spill,
             None => self.spill.insert(Spill::new(&self.folder)?),

@@ -80,7 +80,13 @@ const PARTITIONS: usize = 256;
 /// The rows of one bucket.
 pub(super) struct Bucket {
     row_bytes: usize,
-    partitions: Vec<Rows>,
+    partitions: Vec<Partition>,
+}
+
+/// Rows of a bucket whose keys' hashes begin alike.
+pub(super) struct Partition {
+    row_bytes: usize,
+    rows: Rows,
     lost: Lost,
 }
 
@@ -88,61 +94,77 @@ pub(super) struct Bucket {
 #[derive(Default)]
 struct Lost {
     rows: Rows,
-    /// For each the owner of the row that stayed.
+    /// For each the owner of the row that stayed; as many rows as this has entries are remembered.
     kept_by: Vec<u32>,
 }
 
 impl Bucket {
     pub(super) fn new(key_bytes: usize) -> Self {
-        let partitions = (0..PARTITIONS).map(|_| Rows::default()).collect();
-        Self { row_bytes: ROW_HEAD + key_bytes, partitions, lost: Lost::default() }
+        let row_bytes = ROW_HEAD + key_bytes;
+        let partition = || Partition { row_bytes, rows: Rows::default(), lost: Lost::default() };
+        Self { row_bytes, partitions: std::iter::repeat_with(partition).take(PARTITIONS).collect() }
     }
 
     /// Memory that a bucket takes before its first row.
-    pub(super) const EMPTY_BYTES: usize = PARTITIONS * size_of::<Rows>();
+    pub(super) const EMPTY_BYTES: usize = PARTITIONS * size_of::<Partition>();
 
     pub(super) fn push(&mut self, key: &[u8], head: &[u8; ROW_HEAD]) {
-        self.partitions[(hash(key) >> 56) as usize].push(head, key);
+        self.partitions[(hash(key) >> 56) as usize].rows.push(head, key);
     }
 
-    /// Brings the rows into the order of hash and key, keeps of equal keys only the first by `prefer`, and renames
-    /// users by `rank`. Of those dropped `room` are remembered, and taken off it. Takes no more memory than one partition.
-    pub(super) fn sort(
-        &mut self,
-        prefer: &impl Fn(Row<'_>, Row<'_>) -> Ordering,
-        rank: impl Fn(u32) -> u32,
-        room: &mut u64,
-    ) {
-        let (mut entries, mut users, row_bytes) = (Vec::new(), Vec::new(), self.row_bytes);
-        for rows in &mut self.partitions {
-            let lost = &mut self.lost;
-            sort_entries(rows, row_bytes, prefer, &mut entries, |kept, dropped| {
-                if let Some(left) = room.checked_sub(1) {
-                    *room = left;
-                    lost.kept_by.push(rank(kept.user()));
-                    let head = row_head(dropped.registered_at(), rank(dropped.user()), dropped.group());
-                    lost.rows.push(&head, dropped.key());
-                }
-            });
-            // In a loop of its own, so that several of these far reads are under way at once.
-            users.clear();
-            users.extend(entries.iter().map(|(_, index)| rank(rows.row(*index, row_bytes).user())));
-            let mut sorted = Rows::default();
-            for ((_, index), user) in entries.iter().zip(&users) {
-                let row = rows.row(*index, row_bytes);
-                sorted.push(&row_head(row.registered_at(), *user, row.group()), row.key());
+    /// Its partitions, each of which is sorted by itself.
+    pub(super) fn partitions(&mut self) -> impl Iterator<Item = &mut Partition> + Send {
+        self.partitions.iter_mut()
+    }
+
+    /// Forgets the rows that sorting dropped beyond the first `room`, and takes the others off it.
+    pub(super) fn limit_lost(&mut self, room: &mut u64) {
+        for Partition { lost, .. } in &mut self.partitions {
+            if (lost.kept_by.len() as u64) > *room {
+                lost.kept_by.truncate(*room as usize);
             }
-            *rows = sorted;
+            *room -= lost.kept_by.len() as u64;
         }
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.partitions.iter().flat_map(|rows| rows.iter(self.row_bytes))
+        self.partitions.iter().flat_map(|partition| partition.rows.iter(self.row_bytes))
     }
 
     /// The rows that sorting dropped and remembered, each with the owner of the one that stayed.
     pub(super) fn lost(&self) -> impl Iterator<Item = (Row<'_>, u32)> {
-        self.lost.rows.iter(self.row_bytes).zip(self.lost.kept_by.iter().copied())
+        let lost = self.partitions.iter().map(|partition| &partition.lost);
+        lost.flat_map(|lost| lost.rows.iter(self.row_bytes).zip(lost.kept_by.iter().copied()))
+    }
+}
+
+impl Partition {
+    /// Brings the rows into the order of hash and key, keeps of equal keys only the first by `prefer`, and renames
+    /// users by `rank`. Of those dropped `room` are remembered. Takes no more memory than its rows.
+    pub(super) fn sort(
+        &mut self,
+        prefer: &impl Fn(Row<'_>, Row<'_>) -> Ordering,
+        rank: &impl Fn(u32) -> u32,
+        room: u64,
+    ) {
+        let (mut entries, row_bytes) = (Vec::new(), self.row_bytes);
+        let (rows, lost) = (&self.rows, &mut self.lost);
+        sort_entries(rows, row_bytes, prefer, &mut entries, |kept, dropped| {
+            if (lost.kept_by.len() as u64) < room {
+                lost.kept_by.push(rank(kept.user()));
+                let head = row_head(dropped.registered_at(), rank(dropped.user()), dropped.group());
+                lost.rows.push(&head, dropped.key());
+            }
+        });
+        // In a loop of its own, so that several of these far reads are under way at once.
+        let users: Vec<u32> =
+            entries.iter().map(|(_, index)| rank(rows.row(*index, row_bytes).user())).collect();
+        let mut sorted = Rows::default();
+        for ((_, index), user) in entries.iter().zip(&users) {
+            let row = rows.row(*index, row_bytes);
+            sorted.push(&row_head(row.registered_at(), *user, row.group()), row.key());
+        }
+        self.rows = sorted;
     }
 }
 

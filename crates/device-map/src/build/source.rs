@@ -3,6 +3,7 @@
 use model::Timestamp;
 
 use super::groups::Groups;
+use super::parallel;
 use super::rows::{Bucket, ROW_HEAD, Row, row_head};
 use super::user_list::{SortedUsers, UserList};
 use crate::error::Error;
@@ -98,7 +99,7 @@ pub(super) struct Sorted {
 
 impl Sorted {
     /// Remembers `room` of the rows that it drops, and takes them off it.
-    pub(super) fn new(held: Held, groups: &Groups, room: &mut u64) -> Self {
+    pub(super) fn new(held: Held, groups: &Groups, room: &mut u64, threads: usize) -> Self {
         let Held { users, mut buckets, .. } = held;
         let users = users.sort();
         let prefer = |one: Row<'_>, other: Row<'_>| {
@@ -107,9 +108,11 @@ impl Sorted {
                 .then_with(|| users.rank(one.user()).cmp(&users.rank(other.user())))
                 .then_with(|| groups.compare(one.group(), other.group()))
         };
-        for bucket in buckets.iter_mut().flatten() {
-            bucket.sort(&prefer, |entry| users.rank(entry), room);
-        }
+        let partitions = buckets.iter_mut().flatten().flat_map(Bucket::partitions);
+        parallel::each(threads, partitions, |partition| {
+            partition.sort(&prefer, &|entry| users.rank(entry), *room);
+        });
+        buckets.iter_mut().flatten().for_each(|bucket| bucket.limit_lost(room));
         Self { users, buckets }
     }
 

@@ -36,11 +36,11 @@ pub struct Snapshot {
 
 /// Where a group begins, and one more for where the last ends.
 #[derive(Clone, Copy)]
-struct Place {
+pub(crate) struct Place {
     /// First device over the whole snapshot.
-    device: usize,
+    pub(crate) device: usize,
     /// First run in the table of runs.
-    run: usize,
+    pub(crate) run: usize,
 }
 
 impl Snapshot {
@@ -212,7 +212,10 @@ pub(crate) const ORDINALS: usize = 1;
 pub(crate) const KEYS: usize = 2;
 
 /// Where everything lies, or what in the directory does not fit the header.
-fn locate(directory: &[GroupEntry], header: &Header) -> Result<(Vec<Place>, Vec<Run>), &'static str> {
+pub(crate) fn locate(
+    directory: &[GroupEntry],
+    header: &Header,
+) -> Result<(Vec<Place>, Vec<Run>), &'static str> {
     let (mut places, mut runs) = (vec![Place { device: 0, run: 0 }], Vec::new());
     let (mut device, mut keys_at) = (0_usize, 0_usize);
     if !directory.is_sorted_by(|one, other| sorting(one) < sorting(other)) {

@@ -1,13 +1,12 @@
 //! The spill file: sorted segments of what did not fit in memory.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::source::Sorted;
 use crate::error::Error;
-use crate::file::Unfinished;
+use crate::file::{ByteReader, Unfinished};
 
 /// The file has no name any more, so nothing is left of it when the process dies.
 pub(super) struct Spill {
@@ -116,7 +115,7 @@ impl Spill {
     /// Reads a stretch from its start, `buffer_bytes` at a time.
     pub(super) fn read(&self, stretch: Stretch, buffer_bytes: usize) -> Cursor<'_> {
         let Stretch { at, end, items } = stretch;
-        Cursor { spill: self, at, end, items, buffer: Vec::new(), from: 0, buffer_bytes }
+        Cursor { bytes: ByteReader::new(&self.file, &self.path, at..end, buffer_bytes), items }
     }
 }
 
@@ -162,44 +161,17 @@ impl StretchWriter<'_> {
 
 /// Reads items one after the other.
 pub(super) struct Cursor<'a> {
-    spill: &'a Spill,
-    /// What the buffer does not hold yet.
-    at: u64,
-    end: u64,
+    bytes: ByteReader<'a>,
     items: u64,
-    buffer: Vec<u8>,
-    /// Where in the buffer the next item begins.
-    from: usize,
-    buffer_bytes: usize,
 }
 
 impl Cursor<'_> {
-    /// The next `count` bytes.
-    fn take(&mut self, count: usize) -> Result<&[u8], Error> {
-        if self.buffer.len() - self.from < count {
-            self.refill(count).map_err(Error::io("read", &self.spill.path))?;
-        }
-        self.from += count;
-        Ok(&self.buffer[self.from - count..self.from])
-    }
-
-    fn refill(&mut self, count: usize) -> io::Result<()> {
-        self.buffer.drain(..self.from);
-        self.from = 0;
-        let held = self.buffer.len();
-        let wanted = self.buffer_bytes.max(count - held).min((self.end - self.at) as usize);
-        self.buffer.resize(held + wanted, 0);
-        self.spill.file.read_exact_at(&mut self.buffer[held..], self.at)?;
-        self.at += wanted as u64;
-        if self.buffer.len() < count { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
-    }
-
     /// Puts the next row, of known size, into `row`; false at the end.
     pub(super) fn read_row(&mut self, row_bytes: usize, row: &mut Vec<u8>) -> Result<bool, Error> {
         let Some(left) = self.items.checked_sub(1) else { return Ok(false) };
         self.items = left;
         row.clear();
-        row.extend_from_slice(self.take(row_bytes)?);
+        row.extend_from_slice(self.bytes.take(row_bytes)?);
         Ok(true)
     }
 
@@ -207,10 +179,10 @@ impl Cursor<'_> {
     pub(super) fn read_id(&mut self, id: &mut Vec<u8>) -> Result<bool, Error> {
         let Some(left) = self.items.checked_sub(1) else { return Ok(false) };
         self.items = left;
-        let bytes = self.take(2)?;
+        let bytes = self.bytes.take(2)?;
         let bytes = usize::from(bytes[0]) | usize::from(bytes[1]) << 8;
         id.clear();
-        id.extend_from_slice(self.take(bytes)?);
+        id.extend_from_slice(self.bytes.take(bytes)?);
         Ok(true)
     }
 }

@@ -88,7 +88,14 @@ async fn import(backend: &Backend, path: &Path) -> Result<f64, Fault> {
     let (known, _) = rows::import::list(&*backend.store, "", 100).await?;
     let id = ImportId(known.len() as u128);
     let upload = store(backend, path, &rows::import::upload_blob(id, 1)).await?;
-    let import = Import { id, upload, state: ImportState::Uploaded, report: None, created_at: Timestamp(1) };
+    let import = Import {
+        id,
+        upload,
+        state: ImportState::Uploaded,
+        report: None,
+        created_at: Timestamp(1),
+        worked_at: None,
+    };
     backend.store.write(vec![rows::import::put(&import, Expect::Absent)]).await?;
     let begun = Instant::now();
     ask(backend, &ToResolver::TakeIn(TakeIn { import: id })).await?;
@@ -127,6 +134,7 @@ async fn resolve(backend: &Backend, devices: u64) -> Result<f64, Fault> {
         state: AudienceState::Uploaded,
         report: None,
         created_at: Timestamp(1),
+        worked_at: None,
     };
     backend.store.write(vec![rows::audience::put(&audience, Expect::Absent)]).await?;
     let begun = Instant::now();

@@ -1,25 +1,21 @@
-//! Writes the outcomes of a launch out, device by device: who, through what, and what became of it. Keys appear as hashes
-//! only, so that the file can be compared with another one and cannot be sent to; dead ones in full where they are asked for.
+//! Exports: files of devices, written while nobody waits. Keys appear as hashes only, so that one file can be compared with
+//! another and cannot be sent to; dead ones in full where they are asked for.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use backend::Expect;
-use backend::rows::{self, Versioned, export};
-use device_map::{Snapshot, Users};
-use model::export::{Export, ExportState};
-use model::{Digest, ExportId, Launch, Manifest, OutcomeRuns, Plan};
+use backend::rows::{Versioned, export};
+use model::ExportId;
+use model::export::{Difference, Export, ExportState, Subject};
 use serde_json::json;
 
 use crate::desk::{Desk, Pulse};
+use crate::difference::{self, Watch};
 use crate::error::{Error, Failure, Result};
-use crate::outcome_rows::{Layout, OutcomeRow};
+use crate::export_file::ExportFile;
+use crate::members::Members;
+use crate::outcomes::Outcomes;
 use crate::upload::step;
-
-/// Shards written in one step.
-const STEP_SHARDS: usize = 64;
 
 /// Does what a message asks for; begun `receives` times, this time included.
 pub(crate) async fn run(desk: &Desk, id: ExportId, receives: u32) -> Result<()> {
@@ -36,7 +32,7 @@ pub(crate) async fn run(desk: &Desk, id: ExportId, receives: u32) -> Result<()> 
         return work.fail(format!("it was begun {} times and never finished", receives - 1)).await;
     }
     match work.write_out().await {
-        Ok(done) => work.end(done, "outcomes.exported").await,
+        Ok(done) => work.end(done, "export.written").await,
         Err(Failure::Refused(why)) => work.fail(why).await,
         Err(Failure::Broken(error)) => match desk.gives_up(&error, receives) {
             Some(why) => work.fail(why).await,
@@ -54,23 +50,78 @@ struct Work<'a> {
 impl Work<'_> {
     async fn write_out(&mut self) -> std::result::Result<ExportState, Failure> {
         self.save(ExportState::Writing { devices: 0 }).await?;
-        let desk = self.desk;
-        let sources = self.during(0, Box::pin(Sources::read(desk, &self.row.body.clone()))).await??;
+        let (desk, subject, format) = (self.desk, self.row.body.subject, self.row.body.format);
         let folder = desk.work_folder()?;
-        let (path, layout) = (folder.path().join("export"), Layout::of(&self.row.body));
-        let opened = step(move || Writing::open(sources, &path, layout));
-        let mut writing = self.during(0, opened).await??;
-        loop {
-            let (devices, is_over);
-            (writing, is_over) = self.during(writing.devices, step(move || writing.write_some())).await??;
-            devices = writing.devices;
-            if is_over {
-                let (file, bytes, digest) = self.during(devices, step(move || writing.close())).await??;
-                let blob = export::blob(self.row.body.id, desk.runtime.randomness.u64());
-                self.during(devices, desk.backend.blobs.put_file(&blob, &file)).await??;
-                return Ok(ExportState::Done { blob, bytes, devices, digest, at: desk.now() });
+        let path = folder.path().join("export");
+        match subject {
+            Subject::Outcomes { .. } | Subject::DeadDevices { .. } => {
+                let opening = Box::pin(Outcomes::open(desk, subject, format, &path));
+                let outcomes = self.during(0, opening).await??;
+                self.write_all(outcomes).await
+            }
+            Subject::Members { snapshot, .. } => {
+                let members =
+                    self.during(0, Box::pin(Members::open(desk, snapshot, format, &path))).await??;
+                self.write_all(members).await
+            }
+            Subject::Difference { .. } => {
+                let (file, devices, numbers) = self.compare(folder.path(), &path).await?;
+                self.keep(file, devices, Some(numbers)).await
             }
         }
+    }
+
+    async fn write_all<S: Steps>(&mut self, mut steps: S) -> std::result::Result<ExportState, Failure> {
+        loop {
+            let is_over;
+            let devices = steps.devices();
+            (steps, is_over) = self.during(devices, step(move || steps.write_some())).await??;
+            if is_over {
+                let devices = steps.devices();
+                return self.keep(steps.into_file(), devices, None).await;
+            }
+        }
+    }
+
+    async fn compare(
+        &mut self,
+        folder: &Path,
+        path: &Path,
+    ) -> std::result::Result<(ExportFile, u64, Difference), Failure> {
+        let (desk, export) = (self.desk, &self.row.body);
+        let sources = difference::Sources::find(desk, export.subject).await?;
+        let watch = Watch::default();
+        let asked = difference::Asked {
+            sources,
+            format: export.format,
+            folder: folder.to_owned(),
+            path: path.to_owned(),
+            sort_bytes_max: desk.config.sort_bytes_max,
+            seen: watch.seen(),
+        };
+        let mut comparing = std::pin::pin!(step(move || difference::write(asked)));
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut comparing => return done,
+                () = self.pulse.due(desk) => {}
+            }
+            self.save(ExportState::Writing { devices: watch.devices() }).await?;
+        }
+    }
+
+    /// Stores what was written.
+    async fn keep(
+        &mut self,
+        file: ExportFile,
+        devices: u64,
+        difference: Option<Difference>,
+    ) -> std::result::Result<ExportState, Failure> {
+        let desk = self.desk;
+        let (file, bytes, digest) = self.during(devices, step(move || file.close())).await??;
+        let blob = export::blob(self.row.body.id, desk.runtime.randomness.u64());
+        self.during(devices, desk.backend.blobs.put_file(&blob, &file)).await??;
+        Ok(ExportState::Done { blob, bytes, devices, digest, at: desk.now(), difference })
     }
 
     /// Runs a step and stores progress meanwhile, whenever it is time.
@@ -88,142 +139,31 @@ impl Work<'_> {
 
     async fn save(&mut self, state: ExportState) -> Result<()> {
         self.row.body.state = state;
+        self.row.body.worked_at = Some(self.desk.now());
         let write = export::put(&self.row.body, Expect::Version(self.row.version));
         self.row.version = self.desk.put(write).await?;
         Ok(())
     }
 
     async fn fail(&mut self, why: String) -> Result<()> {
-        self.end(ExportState::Failed { why }, "outcomes.export_failed").await
+        self.end(ExportState::Failed { why }, "export.failed").await
     }
 
     async fn end(&mut self, state: ExportState, action: &str) -> Result<()> {
         self.row.body.state = state;
         let write = export::put(&self.row.body, Expect::Version(self.row.version));
-        self.desk.put_audited(write, Vec::new(), action, json!({ "launch": self.row.body.launch })).await
+        self.desk.put_audited(write, Vec::new(), action, json!(self.row.body.subject)).await
     }
 }
 
-/// Everything that an export is made of.
-struct Sources {
-    launch: Launch,
-    manifest: Manifest,
-    plan: Plan,
-    outcomes: BTreeMap<u32, OutcomeRuns>,
-    map: PathBuf,
-    users: PathBuf,
-}
+/// What is written a part at a time.
+pub(crate) trait Steps: Send + Sized + 'static {
+    /// Writes a part; true when there is no more.
+    fn write_some(self) -> std::result::Result<(Self, bool), Failure>;
 
-impl Sources {
-    async fn read(desk: &Desk, export: &Export) -> std::result::Result<Self, Failure> {
-        let (store, blobs) = (&*desk.backend.store, &*desk.backend.blobs);
-        let launch = rows::launch::get(store, export.launch).await?;
-        let launch =
-            launch.ok_or_else(|| Failure::Refused(format!("there is no launch {}", export.launch)))?;
-        let digest = launch.snapshot;
-        let manifest = rows::audience::manifest(blobs, digest).await?;
-        let manifest = manifest.ok_or_else(|| Error::Missing(rows::audience::manifest_blob(digest)))?;
-        let plan = Plan::new(&manifest, &launch.wave, &launch.sizes);
-        let mut outcomes = BTreeMap::new();
-        for slice in 0..plan.slices() {
-            outcomes.extend(rows::outcome::of_slice(store, launch.id, slice).await?);
-        }
-        let missing = plan.shards().iter().filter(|shard| !outcomes.contains_key(&shard.number)).count();
-        if missing > 0 {
-            let why = format!(
-                "the launch is not over: {missing} of its {} shards have no record",
-                plan.shards().len()
-            );
-            return Err(Failure::Refused(why));
-        }
-        let map = desk.file(&rows::audience::snapshot_blob(digest)).await?;
-        let users = desk.file(&rows::audience::users_blob(digest)).await?;
-        Ok(Self { launch, manifest, plan, outcomes, map, users })
-    }
-}
+    /// Devices written.
+    fn devices(&self) -> u64;
 
-/// An export being written.
-struct Writing {
-    sources: Sources,
-    snapshot: Snapshot,
-    users: Users,
-    layout: Layout,
-    path: PathBuf,
-    file: BufWriter<Digested>,
-    next_shard: usize,
-    devices: u64,
-}
-
-impl Writing {
-    fn open(sources: Sources, path: &Path, layout: Layout) -> std::result::Result<Self, Failure> {
-        let snapshot = Snapshot::open(&sources.map, sources.launch.snapshot)?;
-        let users = Users::open(&sources.users, snapshot.users_digest())?;
-        let file = File::create_new(path).map_err(Error::io("make the export"))?;
-        let mut file = BufWriter::with_capacity(1 << 20, Digested::new(file));
-        file.write_all(layout.header().as_bytes()).map_err(Error::io("write the export"))?;
-        let path = path.to_owned();
-        Ok(Self { sources, snapshot, users, layout, path, file, next_shard: 0, devices: 0 })
-    }
-
-    /// Writes a few shards; true when there are no more.
-    fn write_some(mut self) -> std::result::Result<(Self, bool), Failure> {
-        for _ in 0..STEP_SHARDS {
-            let Some(shard) = self.sources.plan.shards().get(self.next_shard).copied() else {
-                return Ok((self, true));
-            };
-            let group = &self.sources.manifest.groups[shard.group as usize];
-            let outcomes = &self.sources.outcomes[&shard.number];
-            if outcomes.devices() != shard.count {
-                let why = format!(
-                    "shard {} has {} devices and {} outcomes",
-                    shard.number,
-                    shard.count,
-                    outcomes.devices()
-                );
-                return Err(Failure::Refused(why));
-            }
-            let devices = self.snapshot.range(shard.group, shard.start, shard.count)?;
-            for (device, outcome) in devices.zip(outcomes.iter()) {
-                let user = self.users.id(device.user_ordinal()).unwrap_or_default();
-                let row = OutcomeRow { user, group, outcome, device };
-                let is_written =
-                    row.write(self.layout, &mut self.file).map_err(Error::io("write the export"))?;
-                self.devices += u64::from(is_written);
-            }
-            self.next_shard += 1;
-        }
-        Ok((self, false))
-    }
-
-    fn close(self) -> std::result::Result<(PathBuf, u64, Digest), Failure> {
-        let written = self.file.into_inner().map_err(io::IntoInnerError::into_error);
-        let written = written.map_err(Error::io("write the export"))?;
-        Ok((self.path, written.bytes, Digest(*written.hasher.finalize().as_bytes())))
-    }
-}
-
-/// A file, and the digest of what was written to it.
-struct Digested {
-    file: File,
-    hasher: blake3::Hasher,
-    bytes: u64,
-}
-
-impl Digested {
-    fn new(file: File) -> Self {
-        Self { file, hasher: blake3::Hasher::new(), bytes: 0 }
-    }
-}
-
-impl Write for Digested {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
+    /// The file, when it is over.
+    fn into_file(self) -> ExportFile;
 }

@@ -112,6 +112,9 @@ async fn named(desk: &Desk) -> Result<Named> {
         }
     }
     for row in export::all(store).await? {
+        if !row.state.is_over() {
+            named.snapshots.extend(row.subject.snapshots());
+        }
         if let ExportState::Done { blob, at, .. } = row.state
             && is_kept(at, config.exports_kept)
         {

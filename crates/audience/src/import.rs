@@ -160,6 +160,7 @@ impl Work<'_> {
 
     async fn save(&mut self, state: ImportState) -> Result<()> {
         self.row.body.state = state;
+        self.row.body.worked_at = Some(self.desk.now());
         let write = import::put(&self.row.body, Expect::Version(self.row.version));
         self.row.version = self.desk.put(write).await?;
         Ok(())

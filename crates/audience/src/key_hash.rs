@@ -1,24 +1,24 @@
 //! Keys as they are shown: files with hashes can be compared with each other, and nothing can be sent to them.
 
-/// Bytes of a key's BLAKE3 hash that are shown: enough that no two keys of an audience look alike.
-const SHOWN_BYTES: usize = 16;
-
 /// The first bytes of BLAKE3 of a key's text, as hex.
-pub(crate) struct KeyHash([u8; 2 * SHOWN_BYTES]);
+pub(crate) struct KeyHash([u8; 32]);
 
 impl KeyHash {
+    /// Bytes of a key's BLAKE3 hash that are shown: enough that no two keys of an audience look alike.
+    pub(crate) const BYTES: usize = 16;
+
     pub(crate) fn of(key: &[u8]) -> Self {
         Self::of_hash(Self::bytes(key))
     }
 
     /// The bytes of which the text is made.
-    pub(crate) fn bytes(key: &[u8]) -> [u8; SHOWN_BYTES] {
+    pub(crate) fn bytes(key: &[u8]) -> [u8; Self::BYTES] {
         *blake3::hash(key).as_bytes().first_chunk().expect("a hash has 32 bytes")
     }
 
-    pub(crate) fn of_hash(hash: [u8; SHOWN_BYTES]) -> Self {
+    pub(crate) fn of_hash(hash: [u8; Self::BYTES]) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut hex = [0; 2 * SHOWN_BYTES];
+        let mut hex = [0; 2 * Self::BYTES];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(hash) {
             pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }

@@ -4,33 +4,31 @@ use std::io::{self, Write};
 
 use device_map::DeviceRef;
 use model::csv::write_fields;
-use model::device::KEY_CHARS_MAX;
-use model::export::{Export, ExportFormat, ExportWhat};
+use model::export::{ExportFormat, Subject};
 use model::{Class, Group, Outcome};
 use serde::Serialize;
 
+use crate::device_rows::hash_of;
 use crate::key_hash::KeyHash;
 
 /// Which rows there are, and how they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    what: ExportWhat,
+    is_of_dead: bool,
     format: ExportFormat,
 }
 
 impl Layout {
-    pub(crate) const fn of(export: &Export) -> Self {
-        Self { what: export.what, format: export.format }
+    pub(crate) const fn of(subject: Subject, format: ExportFormat) -> Self {
+        Self { is_of_dead: matches!(subject, Subject::DeadDevices { .. }), format }
     }
 
     /// The line before the first row; empty where there is none.
     pub(crate) const fn header(self) -> &'static str {
-        match (self.format, self.what) {
+        match (self.format, self.is_of_dead) {
             (ExportFormat::Ndjson, _) => "",
-            (ExportFormat::Csv, ExportWhat::Outcomes) => {
-                "user,platform,app,market,locale,outcome,reason,resent,key_hash\n"
-            }
-            (ExportFormat::Csv, ExportWhat::DeadDevices) => "user,platform,app,market,locale,key,reason\n",
+            (ExportFormat::Csv, false) => "user,platform,app,market,locale,outcome,reason,resent,key_hash\n",
+            (ExportFormat::Csv, true) => "user,platform,app,market,locale,key,reason\n",
         }
     }
 }
@@ -71,25 +69,21 @@ struct DeadObject<'a> {
 impl OutcomeRow<'_> {
     /// Appends the row to `file`, if there is to be one.
     pub(crate) fn write(&self, layout: Layout, file: &mut impl Write) -> io::Result<bool> {
-        match layout.what {
-            ExportWhat::Outcomes => self.write_outcome(layout.format, file)?,
-            ExportWhat::DeadDevices => {
-                let is_dead =
-                    self.outcome.class() == Class::Rejected && self.outcome.reason().is_of_dead_key();
-                if !is_dead {
-                    return Ok(false);
-                }
-                self.write_dead(layout.format, file)?;
-            }
+        if !layout.is_of_dead {
+            self.write_outcome(layout.format, file)?;
+            return Ok(true);
         }
+        let is_dead = self.outcome.class() == Class::Rejected && self.outcome.reason().is_of_dead_key();
+        if !is_dead {
+            return Ok(false);
+        }
+        self.write_dead(layout.format, file)?;
         Ok(true)
     }
 
     fn write_outcome(&self, format: ExportFormat, file: &mut impl Write) -> io::Result<()> {
         let Self { user, group, outcome, .. } = self;
-        let mut text = [0; KEY_CHARS_MAX];
-        let chars = self.device.text_into(&mut text);
-        let hash = KeyHash::of(&text[..chars]);
+        let hash = KeyHash::of_hash(hash_of(self.device));
         let key_hash = hash.text();
         let (platform, class, resent) = (group.platform.name(), outcome.class().name(), outcome.is_resent());
         let reason = outcome.reason().text();
@@ -126,7 +120,7 @@ impl OutcomeRow<'_> {
     }
 }
 
-fn write_line(object: &impl Serialize, file: &mut impl Write) -> io::Result<()> {
+pub(crate) fn write_line(object: &impl Serialize, file: &mut impl Write) -> io::Result<()> {
     serde_json::to_writer(&mut *file, object)?;
     file.write_all(b"\n")
 }

@@ -222,6 +222,7 @@ impl Work<'_> {
 
     async fn save(&mut self, state: AudienceState) -> Result<()> {
         self.row.body.state = state;
+        self.row.body.worked_at = Some(self.desk.now());
         let write = audience::put(&self.row.body, Expect::Version(self.row.version));
         self.row.version = self.desk.put(write).await?;
         Ok(())

@@ -1,6 +1,7 @@
 //! The resolver's work on a backend in memory: what is uploaded comes out as a snapshot, a directory or a clear refusal.
 
 mod choosing;
+mod difference;
 mod exports;
 mod faults;
 mod garbage;
@@ -87,6 +88,7 @@ impl Bench {
             state: AudienceState::Uploaded,
             report: None,
             created_at: Timestamp::from_secs(999),
+            worked_at: None,
         };
         self.backend().store.write(vec![rows::audience::put(&audience, Expect::Absent)]).await.unwrap();
         id
@@ -100,7 +102,8 @@ impl Bench {
     async fn import(&self, number: u128, upload: Upload) -> ImportId {
         let id = ImportId(number);
         let created_at = Timestamp::from_secs(999);
-        let import = Import { id, upload, state: ImportState::Uploaded, report: None, created_at };
+        let import =
+            Import { id, upload, state: ImportState::Uploaded, report: None, created_at, worked_at: None };
         self.backend().store.write(vec![rows::import::put(&import, Expect::Absent)]).await.unwrap();
         id
     }

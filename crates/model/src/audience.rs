@@ -245,6 +245,9 @@ pub struct Audience {
     pub report: Option<AudienceReport>,
     /// Made.
     pub created_at: Timestamp,
+    /// When a resolver was last at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worked_at: Option<Timestamp>,
 }
 
 impl Audience {
@@ -357,6 +360,7 @@ mod tests {
                 state,
                 report: Some(AudienceReport::default()),
                 created_at: Timestamp(3),
+                worked_at: None,
             };
             let json = serde_json::to_string(&audience).unwrap();
             assert_eq!(serde_json::from_str::<Audience>(&json).unwrap(), audience, "{json}");

@@ -45,6 +45,9 @@ pub struct Import {
     pub report: Option<ImportReport>,
     /// Uploaded; devices whose row tells no time count as registered then.
     pub created_at: Timestamp,
+    /// When a resolver was last at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worked_at: Option<Timestamp>,
 }
 
 /// What became of an import's rows.

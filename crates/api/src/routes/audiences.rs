@@ -102,6 +102,7 @@ async fn make(api: &Api, actor: &str, new: &NewAudience) -> Result<Audience> {
         state: if new.sample.is_some() { AudienceState::Uploaded } else { AudienceState::Empty },
         report: None,
         created_at: upload::now(api),
+        worked_at: None,
     };
     let detail = serde_json::json!({ "sample": audience.sample, "control": audience.control });
     let event = event(api, actor, "audience.created", audience.id, detail);

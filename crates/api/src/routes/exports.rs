@@ -61,6 +61,7 @@ async fn make(api: &Api, actor: &str, launch: LaunchId, new: &NewExport) -> Resu
         format: new.format,
         state: ExportState::Asked,
         created_at: upload::now(api),
+        worked_at: None,
     };
     let detail = serde_json::json!({ "launch": launch, "what": new.what });
     let event = event(api, actor, "export.asked", export.id, detail);

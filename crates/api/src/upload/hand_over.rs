@@ -140,6 +140,7 @@ async fn make_import(api: &Api, order: Order, id: ImportId, mut bytes: Bytes<'_>
         state: ImportState::Uploaded,
         report: None,
         created_at: now(api),
+        worked_at: None,
     };
     // Another blob of the same bytes is the same request.
     let request = ("import", Upload { blob: String::new(), ..order.upload.clone() });

@@ -19,7 +19,14 @@ async fn import(service: &Service, number: u128, report: Option<ReadReport>) -> 
         defaults: Defaults::default(),
     };
     let report = report.map(|read| ImportReport { read, ..ImportReport::default() });
-    let import = Import { id, upload, state: ImportState::Uploaded, report, created_at: Timestamp(1) };
+    let import = Import {
+        id,
+        upload,
+        state: ImportState::Uploaded,
+        report,
+        created_at: Timestamp(1),
+        worked_at: None,
+    };
     service.backend.store.write(vec![rows::import::put(&import, Expect::Absent)]).await.unwrap();
     format!("/v1/imports/{id}/bad-rows")
 }

@@ -161,6 +161,7 @@ impl Service {
             state: AudienceState::Frozen { snapshot: digest, at: now },
             report: None,
             created_at: now,
+            worked_at: None,
         };
         let put = rows::audience::put(&audience, backend::Expect::Absent);
         self.backend.store.write(vec![put]).await.unwrap();

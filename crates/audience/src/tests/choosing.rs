@@ -52,6 +52,7 @@ pub(super) async fn resolve_as(
         state: AudienceState::Uploaded,
         report: None,
         created_at: Timestamp::from_secs(999),
+        worked_at: None,
     };
     change(&mut audience);
     bench.backend().store.write(vec![rows::audience::put(&audience, Expect::Absent)]).await.unwrap();

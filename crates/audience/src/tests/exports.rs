@@ -1,7 +1,7 @@
 //! Exports of outcomes.
 
 use backend::rows::shard::{Claim, ShardName, ShardRow};
-use model::export::{Export, ExportFormat, ExportState, ExportWhat};
+use model::export::{Export, ExportFormat, ExportState, Subject};
 use model::{
     CampaignId, Class, Content, ExportId, Launch, LaunchId, Outcome, OutcomeRuns, Plan, Policy, Purpose,
     Reason, ShardSizes, Wave,
@@ -74,19 +74,20 @@ async fn record_attempt(bench: &Bench, plan: &Plan, name: ShardName, outcomes: O
 }
 
 async fn exported(bench: &Bench, format: ExportFormat) -> Export {
-    exported_of(bench, ExportWhat::Outcomes, format).await
+    exported_of(bench, Subject::Outcomes { launch: LAUNCH }, format).await
 }
 
-async fn exported_of(bench: &Bench, what: ExportWhat, format: ExportFormat) -> Export {
+pub(super) async fn exported_of(bench: &Bench, subject: Subject, format: ExportFormat) -> Export {
     let id = ExportId(bench.desk.runtime.randomness.u128());
     let created_at = Timestamp::from_secs(1_500);
-    let export = Export { id, launch: LAUNCH, what, format, state: ExportState::Asked, created_at };
+    let state = ExportState::Asked;
+    let export = Export { id, subject, format, state, created_at, worked_at: None };
     bench.backend().store.write(vec![rows::export::put(&export, Expect::Absent)]).await.unwrap();
     export::run(&bench.desk, id, 1).await.unwrap();
     rows::export::get(&*bench.backend().store, id).await.unwrap().unwrap().body
 }
 
-async fn text(bench: &Bench, export: &Export) -> String {
+pub(super) async fn text(bench: &Bench, export: &Export) -> String {
     let ExportState::Done { blob, bytes, digest, .. } = &export.state else { panic!("{:?}", export.state) };
     let text = bench.backend().blobs.get(blob).await.unwrap().unwrap();
     assert_eq!((text.len() as u64, Digest::of(&text)), (*bytes, *digest));
@@ -177,7 +178,7 @@ async fn devices_that_the_provider_called_dead_are_exported_with_their_keys() {
         });
         record(&bench, &plan, shard.number, OutcomeRuns::encode(outcomes)).await;
     }
-    let export = exported_of(&bench, ExportWhat::DeadDevices, ExportFormat::Csv).await;
+    let export = exported_of(&bench, Subject::DeadDevices { launch: LAUNCH }, ExportFormat::Csv).await;
     let ExportState::Done { devices: rows, .. } = &export.state else { panic!("{:?}", export.state) };
     assert_eq!(*rows, plan.shards().len() as u64);
     let lines = text(&bench, &export).await;
@@ -188,7 +189,10 @@ async fn devices_that_the_provider_called_dead_are_exported_with_their_keys() {
         assert_eq!((fields[1], fields[5]), (known.platform.name(), &*known.key));
         assert_eq!(fields[6], dead[known.platform.index()].text());
     }
-    let objects =
-        text(&bench, &exported_of(&bench, ExportWhat::DeadDevices, ExportFormat::Ndjson).await).await;
+    let objects = text(
+        &bench,
+        &exported_of(&bench, Subject::DeadDevices { launch: LAUNCH }, ExportFormat::Ndjson).await,
+    )
+    .await;
     assert_eq!(objects.lines().count() as u64, *rows);
 }

@@ -26,8 +26,12 @@ async fn frozen(bench: &Bench, audience: &Audience) -> Vec<(String, String)> {
 }
 
 async fn resolve_text(bench: &Bench, text: &str) -> Audience {
-    let upload = bench.blob("uploads/a/1", text.as_bytes()).await;
-    let id = bench.audience(1, None, upload).await;
+    resolve_numbered(bench, 1, text).await
+}
+
+pub(super) async fn resolve_numbered(bench: &Bench, number: u128, text: &str) -> Audience {
+    let upload = bench.blob(&format!("uploads/{number}/1"), text.as_bytes()).await;
+    let id = bench.audience(number, None, upload).await;
     resolve::run(&bench.desk, id, 1).await.unwrap();
     bench.read(id).await
 }

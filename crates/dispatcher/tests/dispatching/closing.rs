@@ -8,7 +8,7 @@ use backend::rows::{audience, audit, export, import};
 use backend::store::Expect;
 use backend::{Outgoing, Queue};
 use model::audience::{AudienceState, BadRows, Defaults, Packing, Upload, UploadFormat, UploadRows};
-use model::export::{Export, ExportFormat, ExportState, ExportWhat};
+use model::export::{Export, ExportFormat, ExportState, Subject};
 use model::import::{Import, ImportState};
 use model::queued::{Resolve, TakeIn, ToResolver, WriteOut};
 use model::{
@@ -129,6 +129,7 @@ fn unfinished(stage: &Stage) -> (Audience, Import, Export) {
         state,
         report: None,
         created_at,
+        worked_at: None,
     };
     let upload = Upload {
         blob: UPLOAD.into(),
@@ -140,12 +141,19 @@ fn unfinished(stage: &Stage) -> (Audience, Import, Export) {
         defaults: Defaults::default(),
     };
     let state = ImportState::Importing { rows: 1 };
-    let import = Import { id: ImportId(5), upload, state, report: None, created_at };
+    let import = Import { id: ImportId(5), upload, state, report: None, created_at, worked_at: None };
     let (id, state, format) = (ExportId(6), ExportState::Asked, ExportFormat::Csv);
     (
         audience,
         import,
-        Export { id, launch: LaunchId(1), what: ExportWhat::Outcomes, format, state, created_at },
+        Export {
+            id,
+            subject: Subject::Outcomes { launch: LaunchId(1) },
+            format,
+            state,
+            created_at,
+            worked_at: None,
+        },
     )
 }
 

@@ -351,7 +351,7 @@ impl Rows<'_> {
             if batch.is_empty() {
                 return Ok((file, devices));
             }
-            for line in &batch {
+            for line in batch.iter() {
                 let changed = Changed::read(line).expect("it was written here");
                 while at.is_none_or(|at| at < changed.place) {
                     union.advance()?;

@@ -68,6 +68,9 @@ pub(crate) struct Upload {
     /// Make an audience of this name.
     #[arg(long, required_unless_present_any = ["audience", "resume"], conflicts_with_all = ["audience", "resume"])]
     name: Option<String>,
+    /// Let devices of APNs' sandbox into the audience that is made, which are left out otherwise.
+    #[arg(long, requires = "name")]
+    sandbox: bool,
     /// Upload to an audience that is there.
     #[arg(long, value_name = "ID")]
     audience: Option<AudienceId>,
@@ -105,7 +108,7 @@ impl Upload {
             Source::check(&file)?;
             let path = match (audience, name) {
                 (Some(id), _) => format!("/v1/audiences/{id}"),
-                (None, Some(name)) => match client.make(&name).await {
+                (None, Some(name)) => match client.make(&name, self.sandbox).await {
                     Err(error) => return refused(error),
                     Ok(path) => path,
                 },
@@ -156,9 +159,10 @@ impl<'a> Client<'a> {
     }
 
     /// Makes an audience; its path. However often it is asked for, it is made once.
-    async fn make(&self, name: &str) -> Result<String> {
+    async fn make(&self, name: &str, sandbox: bool) -> Result<String> {
         let key = format!("{:032x}", runtime::real().randomness.u128());
-        let made = self.calls.json(Method::POST, "/v1/audiences", &json!({ "name": name }), &key).await?;
+        let asked = json!({ "name": name, "sandbox": sandbox });
+        let made = self.calls.json(Method::POST, "/v1/audiences", &asked, &key).await?;
         let id = made["id"].as_str().context("an audience without id")?;
         Ok(format!("/v1/audiences/{id}"))
     }

@@ -119,11 +119,13 @@ pub(crate) struct Worker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Apns {
     pub(crate) endpoint: String,
-    pub(crate) sandbox: bool,
+    pub(crate) sandbox_endpoint: String,
     pub(crate) topics: Vec<String>,
     pub(crate) key_file: PathBuf,
     pub(crate) key_id: String,
     pub(crate) team_id: String,
+    pub(crate) sandbox_key_file: PathBuf,
+    pub(crate) sandbox_key_id: String,
     pub(crate) ca_file: PathBuf,
     pub(crate) connections: u32,
 }
@@ -132,7 +134,7 @@ pub(crate) struct Apns {
 pub(crate) struct Fcm {
     pub(crate) endpoint: String,
     pub(crate) projects: Vec<String>,
-    pub(crate) service_account_file: PathBuf,
+    pub(crate) service_account_files: Vec<PathBuf>,
     pub(crate) ca_file: PathBuf,
     pub(crate) connections: u32,
 }
@@ -267,8 +269,12 @@ impl Config {
                     "apns: topics need key_file, key_id and team_id",
                 );
                 must(
-                    fcm.projects.is_empty() || !fcm.service_account_file.as_os_str().is_empty(),
-                    "fcm: projects need service_account_file",
+                    fcm.projects.is_empty() || !fcm.service_account_files.is_empty(),
+                    "fcm: projects need service_account_files",
+                );
+                must(
+                    apns.sandbox_key_file.as_os_str().is_empty() == apns.sandbox_key_id.is_empty(),
+                    "apns: sandbox_key_file and sandbox_key_id go together",
                 );
                 let private = [&apns.ca_file, &fcm.ca_file];
                 must(

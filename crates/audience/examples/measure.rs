@@ -130,6 +130,7 @@ async fn resolve(backend: &Backend, devices: u64) -> Result<f64, Fault> {
         rows: None,
         sample: None,
         control: None,
+        sandbox: false,
         upload: Some(upload),
         state: AudienceState::Uploaded,
         report: None,

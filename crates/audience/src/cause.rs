@@ -38,13 +38,11 @@ pub(crate) enum Cause {
     Device(#[from] DeviceError),
     #[error("registered_at is {0}")]
     Time(#[from] TimestampError),
-    #[error("{RESERVED}")]
+    #[error(
+        "environment is neither production nor sandbox, is said of a device that is none of APNs, or contradicts the app"
+    )]
     Environment,
 }
-
-/// What is said of a column whose name is kept for later.
-pub(crate) const RESERVED: &str = "environment cannot be said by row: the setting apns.sandbox says it for all devices of \
-    an installation; leave the column out, and upload devices of the other environment elsewhere";
 
 impl Cause {
     /// The same as a word that never changes.
@@ -102,8 +100,6 @@ pub(crate) enum Unreadable {
     UnknownColumn { line: u64, column: usize, name: String, known: String },
     #[error("line {line}, the header: column {name} stands twice")]
     ColumnTwice { line: u64, name: &'static str },
-    #[error("line {line}, the header: {RESERVED}")]
-    Reserved { line: u64 },
     #[error(
         "line {line}, the header: column {name} is missing, and there is no default for it; a list of users has the \
              column user, a list of devices user, platform, key, app, locale, market and, if known, registered_at"

@@ -18,10 +18,11 @@ pub(crate) enum Column {
     Locale = 4,
     Market = 5,
     RegisteredAt = 6,
+    Environment = 7,
 }
 
 impl Column {
-    pub(crate) const ALL: [Column; 7] = [
+    pub(crate) const ALL: [Column; 8] = [
         Column::User,
         Column::Platform,
         Column::Key,
@@ -29,6 +30,7 @@ impl Column {
         Column::Locale,
         Column::Market,
         Column::RegisteredAt,
+        Column::Environment,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Column {
             Column::Locale => "locale",
             Column::Market => "market",
             Column::RegisteredAt => "registered_at",
+            Column::Environment => "environment",
         }
     }
 
@@ -53,6 +56,7 @@ impl Column {
             Column::Locale => "locale_missing",
             Column::Market => "market_missing",
             Column::RegisteredAt => "registered_at_missing",
+            Column::Environment => "environment_missing",
         }
     }
 
@@ -64,13 +68,10 @@ impl Column {
             Column::App => defaults.apns_app.is_none() && defaults.fcm_app.is_none(),
             Column::Locale => defaults.locale.is_none(),
             Column::Market => defaults.market.is_none(),
-            Column::RegisteredAt => false,
+            Column::RegisteredAt | Column::Environment => false,
         }
     }
 }
-
-/// A column whose name is kept for later.
-pub(crate) const ENVIRONMENT: &str = "environment";
 
 /// What a CSV header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,9 +101,6 @@ impl Header {
     ) -> Result<Self, Unreadable> {
         let mut columns = Vec::new();
         for (index, name) in names.enumerate() {
-            if name == ENVIRONMENT {
-                return Err(Unreadable::Reserved { line });
-            }
             let column = Column::ALL.into_iter().find(|column| column.name() == name);
             let column = column.ok_or_else(|| unknown(line, index + 1, name))?;
             if columns.contains(&Some(column)) {
@@ -173,7 +171,7 @@ mod tests {
         assert_eq!(read("user").unwrap().rows, UploadRows::Users);
         let devices = read("key,platform,app,market,\"locale\",user").unwrap();
         assert_eq!((devices.rows, devices.columns.len()), (UploadRows::Devices, 6));
-        assert!(read("user,platform,key,app,locale,market,registered_at").is_ok());
+        assert!(read("user,platform,key,app,locale,market,registered_at,environment").is_ok());
     }
 
     #[test]
@@ -196,15 +194,6 @@ mod tests {
         assert_eq!(read("user,key,market").unwrap().rows, UploadRows::Devices);
         assert!(read("user,key").unwrap_err().to_string().contains("column market is missing"));
         assert_eq!(read("user").unwrap().rows, UploadRows::Users);
-    }
-
-    #[test]
-    fn a_column_of_environments_is_refused_with_what_to_do() {
-        let fault = fault("user,platform,key,app,locale,market,environment");
-        assert!(
-            fault.contains("environment cannot be said by row") && fault.contains("apns.sandbox"),
-            "{fault}"
-        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who of an audience comes into its snapshot: nobody on the late list, and nobody of the control group.
 
 use backend::rows::suppression;
+use model::device::is_sandbox;
 use model::selection::{Control, Lots};
 use model::suppression::{HashKey, Suppressed};
 
@@ -18,16 +19,20 @@ pub(crate) const NOT_CHOSEN: &str = "not_chosen";
 /// The reason of devices that others have, and of those who have no other device.
 pub(crate) const DUPLICATE_KEY: &str = "duplicate_key";
 
+/// The reason of devices of APNs' sandbox, and of those who have no other device.
+pub(crate) const SANDBOX: &str = "sandbox";
+
 /// Judges people one after the other.
 pub(crate) struct Door {
     /// Nothing when nobody is on it.
     late_list: Option<(Suppressed, HashKey)>,
     control: Option<(Control, Lots)>,
+    takes_sandbox: bool,
 }
 
 impl Door {
     /// As the late list stands now.
-    pub(crate) async fn open(desk: &Desk, control: Option<Control>) -> Result<Self> {
+    pub(crate) async fn open(desk: &Desk, control: Option<Control>, takes_sandbox: bool) -> Result<Self> {
         let (store, blobs) = (&*desk.backend.store, &*desk.backend.blobs);
         let people = suppression::list(store).await?.body.read(blobs).await?;
         let late_list = if people.is_empty() {
@@ -36,7 +41,7 @@ impl Door {
             Some((people, suppression::hash_key(store, &*desk.runtime.randomness).await?))
         };
         let control = control.map(|control| (control, Lots::of_control(control.seed)));
-        Ok(Self { late_list, control })
+        Ok(Self { late_list, control, takes_sandbox })
     }
 
     /// Why somebody does not come in.
@@ -47,5 +52,10 @@ impl Door {
         }
         let control = self.control.as_ref();
         control.filter(|(control, lots)| control.holds_back(lots.draw(user))).map(|_| HELD_BACK)
+    }
+
+    /// Why a device of an app does not come in, whoever has it.
+    pub(crate) fn turns_away_app(&self, app: &str) -> Option<&'static str> {
+        (!self.takes_sandbox && is_sandbox(app)).then_some(SANDBOX)
     }
 }

@@ -134,7 +134,17 @@ impl Packing {
             } else if let Some(reason) = self.door.turns_away(user) {
                 self.left_out.user(reason, user, devices.len())?;
             } else {
-                for Holding { label, key, registered_at } in devices {
+                let (all, mut turned_away) = (devices.len(), 0);
+                for holding in devices {
+                    let Holding { label, key, registered_at } = holding;
+                    if let Some(reason) = self.door.turns_away_app(&label.app) {
+                        self.left_out.one_of(reason, user, &holding)?;
+                        turned_away += 1;
+                        if turned_away == all {
+                            self.left_out.users_without_row(reason, 1);
+                        }
+                        continue;
+                    }
                     let Label { platform, app, locale, market } = label;
                     let platform = *platform;
                     let fields = DeviceFields { user, platform, key, app, locale, market, registered_at };

@@ -8,7 +8,7 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 
 use crate::cause::Cause;
-use crate::columns::{Column, ENVIRONMENT};
+use crate::columns::Column;
 use crate::taking::Texts;
 
 /// The texts of the object in `line`, into `texts`.
@@ -47,7 +47,6 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Text(name)) = map.next_key()? {
             let Some(column) = Column::ALL.into_iter().find(|column| column.name() == name) else {
-                *self.fault = (name == ENVIRONMENT).then_some(Cause::Environment);
                 map.next_value::<IgnoredAny>()?;
                 return Err(A::Error::custom("an unknown field"));
             };
@@ -110,7 +109,6 @@ mod tests {
         assert_eq!(read("{\"user\":7}"), Err(Cause::Field(9)));
         assert_eq!(read("{\"usr\":\"secret\"}"), Err(Cause::Field(16)));
         assert_eq!(read("{\"user\":\"a\",\"user\":\"b\"}"), Err(Cause::Twice("user")));
-        assert_eq!(read("{\"environment\":\"sandbox\"}"), Err(Cause::Environment));
     }
 
     #[test]

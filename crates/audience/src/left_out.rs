@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use backend::directory::{Holding, Label};
 use device_map::Duplicate;
 use model::Device;
 use model::left_out::{Kept, LeftOutDevice, LeftOutRow};
@@ -78,6 +79,25 @@ impl LeftOut {
             kept: None,
         };
         self.push(&row)
+    }
+
+    /// A device of somebody whose others may come in.
+    pub(crate) fn one_of(&mut self, reason: &'static str, user: &str, device: &Holding<'_>) -> Result<()> {
+        self.devices(reason, 1);
+        let Label { platform, app, market, locale } = device.label;
+        let hash = KeyHash::of(device.key.as_bytes());
+        self.push(&LeftOutRow {
+            user: user.into(),
+            reason: reason.into(),
+            device: Some(LeftOutDevice {
+                platform: *platform,
+                app: app.into(),
+                market: market.into(),
+                locale: locale.into(),
+                key_hash: hash.text().into(),
+            }),
+            kept: None,
+        })
     }
 
     /// A device that another user, or the same, has already. The report counts these by themselves. Breaks when there is no

@@ -152,11 +152,12 @@ pub(crate) fn read<'a>(line: &'a str, texts: &mut Texts<'a>) -> Result<LeftOut, 
 /// What the endpoint is to us. A status or a choice that Pinpoint does not document counts as one not to send to.
 fn look<'a>(mut said: Said<'a>, texts: &mut Texts<'a>) -> LeftOut {
     let platform = match said[Part::ChannelType as usize].as_deref() {
-        Some("APNS") => Some("apns"),
+        Some("APNS" | "APNS_SANDBOX") => Some("apns"),
         Some("GCM") => Some("fcm"),
         None => None,
         Some(channel) => return Some(other(channel)),
     };
+    let is_sandbox = said[Part::ChannelType as usize].as_deref() == Some("APNS_SANDBOX");
     let is = |part: Part, wanted: &str| said[part as usize].as_deref().is_none_or(|text| text == wanted);
     if !is(Part::EndpointStatus, "ACTIVE") {
         return Some("inactive");
@@ -177,6 +178,7 @@ fn look<'a>(mut said: Said<'a>, texts: &mut Texts<'a>) -> LeftOut {
         (Column::RegisteredAt, date),
     ];
     texts[Column::Platform as usize] = platform.map(Cow::Borrowed);
+    texts[Column::Environment as usize] = is_sandbox.then_some(Cow::Borrowed("sandbox"));
     for (column, part) in places {
         texts[column as usize] = said[part as usize].take();
     }
@@ -196,7 +198,6 @@ fn change(text: &mut Option<Cow<'_, str>>, needs: impl Fn(&str) -> bool, to: imp
 /// Why an endpoint of another channel is left out.
 fn other(channel: &str) -> &'static str {
     match channel {
-        "APNS_SANDBOX" => "channel_apns_sandbox",
         "APNS_VOIP" => "channel_apns_voip",
         "APNS_VOIP_SANDBOX" => "channel_apns_voip_sandbox",
         "ADM" => "channel_adm",

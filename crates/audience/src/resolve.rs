@@ -56,7 +56,7 @@ pub(crate) struct Work<'a> {
 impl Work<'_> {
     async fn resolve(&mut self) -> std::result::Result<Manifest, Failure> {
         self.save(AudienceState::Resolving { rows: 0 }).await?;
-        let door = Door::open(self.desk, self.row.body.control).await?;
+        let door = Door::open(self.desk, self.row.body.control, self.row.body.sandbox).await?;
         let folder = self.desk.work_folder()?;
         let (sample, upload) = (self.row.body.sample.clone(), self.row.body.upload.clone());
         let manifest = match (sample, upload) {
@@ -306,7 +306,8 @@ fn push_some(mut rows: Rows, mut entering: Entering) -> std::result::Result<(Row
     for _ in 0..STEP_ROWS {
         let Some(device) = rows.next_device().map_err(failure)? else { return Ok((rows, entering, true)) };
         entering.found += 1;
-        match entering.door.turns_away(&device.user) {
+        let door = &entering.door;
+        match door.turns_away(&device.user).or_else(|| door.turns_away_app(&device.app)) {
             Some(reason) => entering.left_out.device(reason, &device)?,
             None => entering.freezer.push(&device)?,
         }

@@ -84,6 +84,7 @@ impl Bench {
             rows,
             sample: None,
             control: None,
+            sandbox: false,
             upload: Some(upload),
             state: AudienceState::Uploaded,
             report: None,

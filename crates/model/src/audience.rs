@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::{DeviceError, Platform, is_label};
+use crate::device::{DeviceError, Platform, check_app, is_label};
 use crate::id::{AudienceId, Digest};
 use crate::left_out::LeftOutList;
 use crate::selection::{Control, Sample};
@@ -150,12 +150,10 @@ pub struct Defaults {
 impl Defaults {
     /// Checks what is given as a row's would be.
     pub fn check(&self) -> Result<(), DeviceError> {
-        let checks = [
-            (&self.apns_app, &b".-_"[..], DeviceError::App),
-            (&self.fcm_app, b".-_", DeviceError::App),
-            (&self.locale, b"-_", DeviceError::Locale),
-            (&self.market, b".-_", DeviceError::Market),
-        ];
+        for (app, platform) in [(&self.apns_app, Platform::Apns), (&self.fcm_app, Platform::Fcm)] {
+            app.as_deref().map_or(Ok(()), |app| check_app(platform, app))?;
+        }
+        let checks = [(&self.locale, &b"-_"[..], DeviceError::Locale), (&self.market, b".-_", DeviceError::Market)];
         let fault = checks
             .into_iter()
             .find(|(text, others, _)| text.as_deref().is_some_and(|text| !is_label(text, others)));
@@ -236,6 +234,9 @@ pub struct Audience {
     /// Who is held back when it is frozen.
     #[serde(default)]
     pub control: Option<Control>,
+    /// Whether devices of APNs' sandbox come in: those of builds that no store gave out.
+    #[serde(default)]
+    pub sandbox: bool,
     /// The upload, once there is one.
     pub upload: Option<Upload>,
     /// Where it stands.
@@ -356,6 +357,7 @@ mod tests {
                 rows: Some(UploadRows::Users),
                 sample: None,
                 control: None,
+                sandbox: false,
                 upload: None,
                 state,
                 report: Some(AudienceReport::default()),

@@ -64,6 +64,20 @@ pub const LABEL_BYTES_MAX: usize = 128;
 /// The longest key text, in characters: eight times today's usual FCM token would still fit.
 pub const KEY_CHARS_MAX: usize = 2_048;
 
+/// What the app of a device ends with whose token is of APNs' sandbox, the environment of builds that were not given out by
+/// a store: `org.example.app@sandbox`. To everything but the connection it is another app than the topic's own.
+pub const SANDBOX_MARK: &str = "@sandbox";
+
+/// The APNs topic of an app.
+pub fn topic(app: &str) -> &str {
+    app.strip_suffix(SANDBOX_MARK).unwrap_or(app)
+}
+
+/// Whether the devices of an app are reached through APNs' sandbox.
+pub fn is_sandbox(app: &str) -> bool {
+    app.ends_with(SANDBOX_MARK)
+}
+
 /// One device of one user, as the directory holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
@@ -73,7 +87,7 @@ pub struct Device {
     pub platform: Platform,
     /// APNs: the device token as lower-case hex of any even length. FCM: registration token or FID, as given.
     pub key: String,
-    /// APNs topic (bundle id) or FCM project.
+    /// APNs topic (bundle id), with [`SANDBOX_MARK`] behind it where the token is of the sandbox; or FCM project.
     pub app: String,
     /// BCP 47 language tag, for example `pt-BR`.
     pub locale: String,
@@ -102,7 +116,9 @@ pub enum DeviceError {
     )]
     FcmKey,
     /// Missing, too long, or with characters that cannot stand in a header.
-    #[error("app is empty, longer than {LABEL_BYTES_MAX} bytes or not letters, digits, . - _")]
+    #[error(
+        "app is empty, longer than {LABEL_BYTES_MAX} bytes or not letters, digits, . - _ (an APNs topic may have @sandbox behind it)"
+    )]
     App,
     /// Not shaped like a BCP 47 tag.
     #[error("locale is not a language tag of letters, digits, - _ of at most {LABEL_BYTES_MAX} bytes")]
@@ -135,11 +151,18 @@ impl Device {
             Platform::Apns => check_apns_key(&mut self.key)?,
             Platform::Fcm => check_fcm_key(&self.key)?,
         }
-        is_label(&self.app, b".-_").then_some(()).ok_or(DeviceError::App)?;
+        check_app(self.platform, &self.app)?;
         is_label(&self.locale, b"-_").then_some(()).ok_or(DeviceError::Locale)?;
         is_label(&self.market, b".-_").then_some(()).ok_or(DeviceError::Market)?;
         Ok(self)
     }
+}
+
+/// Checks an app.
+pub(crate) fn check_app(platform: Platform, app: &str) -> Result<(), DeviceError> {
+    let name = if platform == Platform::Apns { topic(app) } else { app };
+    let fits = is_label(name, b".-_") && app.len() <= LABEL_BYTES_MAX;
+    fits.then_some(()).ok_or(DeviceError::App)
 }
 
 /// Checks a user id.
@@ -203,6 +226,25 @@ mod tests {
         for bad in ["", "abc", "zz", "ab "] {
             assert_eq!(device(Platform::Apns, bad).checked(), Err(DeviceError::ApnsKey));
         }
+    }
+
+    #[test]
+    fn an_app_of_the_sandbox_is_marked_and_only_apns_has_one() {
+        let app = |platform, app: &str| Device { app: app.into(), ..device(platform, "ab") }.checked();
+        let marked = app(Platform::Apns, "org.example.app@sandbox").unwrap();
+        assert!(is_sandbox(&marked.app) && topic(&marked.app) == "org.example.app");
+        assert!(!is_sandbox("org.example.app") && topic("org.example.app") == "org.example.app");
+        for (platform, bad) in [
+            (Platform::Fcm, "project@sandbox"),
+            (Platform::Apns, "@sandbox"),
+            (Platform::Apns, "org.example.app@sandbox@sandbox"),
+            (Platform::Apns, "org.example.app@production"),
+        ] {
+            assert_eq!(app(platform, bad), Err(DeviceError::App), "{bad}");
+        }
+        let longest = format!("{}{SANDBOX_MARK}", "a".repeat(LABEL_BYTES_MAX - SANDBOX_MARK.len()));
+        assert!(app(Platform::Apns, &longest).is_ok());
+        assert!(app(Platform::Apns, &format!("a{longest}")).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use model::Platform;
+use model::device::is_sandbox;
 
 use crate::error::Error;
 
@@ -106,6 +107,21 @@ impl Reach {
         }
     }
 }
+
+impl Reach {
+    /// Whether a host may be shown the app's tokens. Apple calls a token of the other environment bad, and such tokens are
+    /// taken from the directory as dead.
+    pub(crate) fn check_environment(self, platform: Platform, host: &str, app: &str) -> Result<(), Error> {
+        let is_right = match (self, platform) {
+            (Reach::Provider, Platform::Apns) => (plain(host) != APNS_PRODUCTION) == is_sandbox(app),
+            _ => true,
+        };
+        let why = "it is not of the topic's environment (TOPIC@sandbox is sent to the sandbox, TOPIC is not)";
+        is_right.then_some(()).ok_or_else(|| Error::Endpoint { host: host.into(), why })
+    }
+}
+
+const APNS_PRODUCTION: &str = "api.push.apple.com";
 
 fn plain(host: &str) -> String {
     host.trim_end_matches('.').to_ascii_lowercase()

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use model::Platform;
+use model::device::topic;
 use model::runtime::Randomness;
 use rustls::client::ClientConfig;
 use rustls::crypto::CryptoProvider;
@@ -84,10 +85,11 @@ pub struct Target<S> {
 }
 
 impl Target<Live> {
-    /// Whom the installation sends to. `app` is an APNs topic or a FCM project.
+    /// Whom the installation sends to. `app` is an APNs topic, marked where it is of the sandbox, or a FCM project.
     ///
     /// # Errors
-    /// A real installation refuses every endpoint that is not its provider's, private authorities and throw-away keys;
+    /// A real installation refuses every endpoint that is not its provider's, Apple's other environment than the topic's,
+    /// private authorities and throw-away keys;
     /// a simulated one refuses providers' endpoints, public authorities and real keys.
     pub fn live(
         installation: Installation,
@@ -133,7 +135,8 @@ impl<S: Side> Target<S> {
         tokens: Arc<dyn TokenSource>,
     ) -> Result<Self, Error> {
         reach.check_host(platform, &endpoint.host)?;
-        check_app(app)?;
+        check_app(platform, app)?;
+        reach.check_environment(platform, &endpoint.host, app)?;
         let server_name = ServerName::try_from(endpoint.host.clone())
             .map_err(|_| Error::Name { what: "host", name: endpoint.host.clone() })?;
         let tls = tls(reach, platform, &endpoint.host, trust)?;
@@ -156,9 +159,10 @@ impl<S: Side> fmt::Debug for Target<S> {
 }
 
 /// The app stands in a header or in a path.
-fn check_app(app: &str) -> Result<(), Error> {
+fn check_app(platform: Platform, app: &str) -> Result<(), Error> {
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
-    let fits = !app.is_empty() && app.len() <= 255 && app.bytes().all(is_fine);
+    let name = if platform == Platform::Apns { topic(app) } else { app };
+    let fits = !name.is_empty() && app.len() <= 255 && name.bytes().all(is_fine);
     fits.then_some(())
         .ok_or_else(|| Error::Name { what: "topic or project", name: app.chars().take(80).collect() })
 }

@@ -41,6 +41,10 @@ pub(crate) struct NewAudience {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     control: Option<Control>,
+    /// Whether devices of APNs' sandbox come in; a sample has those of the audience that it is of. Without it they are left
+    /// out, counted as `sandbox`.
+    #[serde(default)]
+    sandbox: bool,
 }
 
 /// Make an audience.
@@ -73,6 +77,9 @@ async fn check(api: &Api, new: &NewAudience) -> Result<Vec<Fault>> {
         if new.rows.is_some() {
             fault("/rows", "a sample takes no upload".into());
         }
+        if new.sandbox {
+            fault("/sandbox", "a sample has of the sandbox what the audience has that it is of".into());
+        }
         if sample.users == 0 {
             fault("/sample/users", "must be at least 1".into());
         }
@@ -98,6 +105,7 @@ async fn make(api: &Api, actor: &str, new: &NewAudience) -> Result<Audience> {
         rows: new.rows,
         sample: new.sample.clone(),
         control: new.control,
+        sandbox: new.sandbox,
         upload: None,
         state: if new.sample.is_some() { AudienceState::Uploaded } else { AudienceState::Empty },
         report: None,

@@ -157,6 +157,7 @@ impl Service {
             rows: None,
             sample: None,
             control: None,
+            sandbox: false,
             upload: None,
             state: AudienceState::Frozen { snapshot: digest, at: now },
             report: None,

@@ -18,7 +18,7 @@ fn read(line: &str) -> Seen<'_> {
     seen(|texts| super::read(line, texts))
 }
 
-fn texts<'a>(seen: &'a Seen<'_>) -> [Option<&'a str>; 7] {
+fn texts<'a>(seen: &'a Seen<'_>) -> [Option<&'a str>; 8] {
     let texts = seen.as_ref().unwrap().as_ref().unwrap();
     std::array::from_fn(|index| texts[index].as_deref())
 }
@@ -33,6 +33,7 @@ fn an_endpoint_is_a_device() {
         Some("pt-BR"),
         Some("br"),
         Some("2026-01-02T03:04:05.678Z"),
+        None,
     ];
     assert_eq!(texts(&read(ENDPOINT)), wanted);
 }
@@ -41,14 +42,23 @@ fn an_endpoint_is_a_device() {
 fn an_endpoint_of_nobody_is_its_own_user_and_as_old_as_it_is() {
     let line = r#"{"Id":"e1","ChannelType":"APNS","Address":"00aa","User":{"UserId":""},"CreationDate":"d","Location":null}"#;
     let seen = read(line);
-    assert_eq!(texts(&seen), [Some("e1"), Some("apns"), Some("00aa"), None, None, None, Some("d")]);
+    assert_eq!(texts(&seen), [Some("e1"), Some("apns"), Some("00aa"), None, None, None, Some("d"), None]);
+}
+
+#[test]
+fn an_endpoint_of_the_sandbox_is_a_device_of_the_sandbox() {
+    let seen = read(r#"{"Id":"e1","ChannelType":"APNS_SANDBOX","Address":"00aa"}"#);
+    assert_eq!(
+        texts(&seen),
+        [Some("e1"), Some("apns"), Some("00aa"), None, None, None, None, Some("sandbox")]
+    );
 }
 
 #[test]
 fn endpoints_that_are_no_devices_to_send_to_are_left_out_by_reason() {
     let cases = [
         (r#"{"ChannelType":"EMAIL","Address":"a@example.org"}"#, "channel_email"),
-        (r#"{"ChannelType":"APNS_SANDBOX","Address":"00"}"#, "channel_apns_sandbox"),
+        (r#"{"ChannelType":"APNS_VOIP_SANDBOX","Address":"00"}"#, "channel_apns_voip_sandbox"),
         (r#"{"ChannelType":"PIGEON"}"#, "channel_unknown"),
         (r#"{"ChannelType":"APNS","Address":"00","OptOut":"ALL"}"#, "opted_out"),
         (r#"{"ChannelType":"APNS","Address":"00","EndpointStatus":"INACTIVE","OptOut":"ALL"}"#, "inactive"),

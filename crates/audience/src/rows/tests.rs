@@ -403,3 +403,38 @@ fn parquet_is_refused_by_a_program_that_was_built_without_it() {
         Rows::open_file(tempfile::tempfile().unwrap(), &reading(UploadFormat::Parquet)).err().unwrap();
     assert!(error.to_string().contains("was built without reading Parquet"), "{error}");
 }
+
+#[test]
+fn an_environment_marks_the_app_of_an_apns_device_and_is_checked() {
+    let head = "user,platform,key,app,locale,market,environment\n";
+    let row = |platform: &str, app: &str, environment: &str| {
+        let text = format!("{head}u,{platform},00aa,{app},en,us,{environment}\n");
+        let (devices, report) = devices(UploadFormat::Csv, text.as_bytes());
+        let reasons: Vec<String> = report.bad_by_reason.keys().cloned().collect();
+        (devices.into_iter().next().map(|device| device.app), reasons)
+    };
+    let good = |app: &str| (Some(app.to_owned()), Vec::new());
+    assert_eq!(row("apns", "a", "sandbox"), good("a@sandbox"));
+    assert_eq!(row("apns", "a@sandbox", "sandbox"), good("a@sandbox"));
+    assert_eq!(row("apns", "a@sandbox", ""), good("a@sandbox"));
+    assert_eq!(row("apns", "a", "production"), good("a"));
+    assert_eq!(row("fcm", "a", ""), good("a"));
+    for (platform, app, environment) in
+        [("apns", "a", "Sandbox"), ("apns", "a@sandbox", "production"), ("fcm", "a", "sandbox")]
+    {
+        assert_eq!(row(platform, app, environment), (None, vec!["environment".into()]), "{environment}");
+    }
+    let line = r#"{"user":"u","platform":"apns","key":"00aa","app":"a","locale":"en","market":"us","environment":"sandbox"}"#;
+    assert_eq!(devices(UploadFormat::Ndjson, line.as_bytes()).0[0].app, "a@sandbox");
+    let tokens = Reading {
+        defaults: Defaults {
+            platform: Some(Platform::Apns),
+            apns_app: Some("a@sandbox".into()),
+            locale: Some("en".into()),
+            market: Some("us".into()),
+            ..Defaults::default()
+        },
+        ..reading(UploadFormat::Tokens)
+    };
+    assert_eq!(devices_of(&tokens, b"00aa\n").0[0].app, "a@sandbox");
+}

@@ -48,6 +48,7 @@ pub(super) async fn resolve_as(
         rows: None,
         sample: None,
         control: None,
+        sandbox: false,
         upload,
         state: AudienceState::Uploaded,
         report: None,

@@ -177,3 +177,30 @@ async fn an_audience_of_which_nobody_is_left_lists_them_all_the_same() {
     assert!(matches!(audience.state, AudienceState::Failed { .. }));
     assert_eq!(listed(&bench, &audience).await, [("nobody".into(), "unknown".into(), None)]);
 }
+
+#[tokio::test]
+async fn devices_of_the_sandbox_come_in_only_where_they_are_asked_for() {
+    let bench = Bench::new();
+    let sandboxed = |user: &str, number| Device { app: "org.example@sandbox".into(), ..device(user, number) };
+    let devices = [device("both", 2), sandboxed("both", 4), sandboxed("only", 6), sandboxed("only", 8)];
+    bench.know(&devices).await;
+    let users = "user\nboth\nonly\n";
+    let list = csv(&devices);
+    for (number, text, rows) in [(1, users, UploadRows::Users), (2, &list, UploadRows::Devices)] {
+        let audience = resolve_as(&bench, number, Some(text), |_| {}).await;
+        let report = audience.report.as_ref().unwrap();
+        check_sums(report, Some(rows));
+        assert_eq!((report.users, report.devices), (1, 1), "{rows:?}");
+        assert_eq!(report.not_in_devices, [("sandbox".to_owned(), 3)].into());
+        let out: Vec<String> =
+            listed(&bench, &audience).await.into_iter().map(|(user, reason, _)| user + " " + &reason).collect();
+        assert_eq!(out, ["both sandbox", "only sandbox", "only sandbox"]);
+        if rows == UploadRows::Users {
+            assert_eq!(report.not_in, [("sandbox".to_owned(), 1)].into(), "the other has a device that is in");
+        }
+        let asked = resolve_as(&bench, number + 10, Some(text), |audience| audience.sandbox = true).await;
+        let report = asked.report.as_ref().unwrap();
+        check_sums(report, Some(rows));
+        assert_eq!((report.users, report.devices), (2, 4), "{rows:?}");
+    }
+}

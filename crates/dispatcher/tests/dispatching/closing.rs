@@ -125,6 +125,7 @@ fn unfinished(stage: &Stage) -> (Audience, Import, Export) {
         rows,
         sample: None,
         control: None,
+        sandbox: false,
         upload: None,
         state,
         report: None,

@@ -4,6 +4,7 @@
 use burst_h2::{Field, Values};
 use message::{ApnsMessage, CollapseId};
 use model::LaunchId;
+use model::device::topic;
 
 const PATH: &[u8] = b"/3/device/";
 /// The longest key, in bytes: half of the directory's longest text.
@@ -12,14 +13,14 @@ const ID_PREFIX_BYTES: usize = 19;
 const ID_BYTES: usize = 36;
 
 /// The fields of all requests of a group except `authorization`, in the order of sending.
-pub(crate) fn fields(authority: &str, topic: &str, message: &ApnsMessage) -> Vec<Field> {
+pub(crate) fn fields(authority: &str, app: &str, message: &ApnsMessage) -> Vec<Field> {
     vec![
         Field::constant(":method", "POST"),
         Field::constant(":scheme", "https"),
         Field::constant(":authority", authority),
         Field::varying(":path"),
         Field::varying("apns-id"),
-        Field::constant("apns-topic", topic),
+        Field::constant("apns-topic", topic(app)),
         Field::constant("apns-push-type", message.push_type.as_str()),
         Field::constant("apns-priority", message.priority.as_str()),
         Field::constant("apns-expiration", message.expiration_s.to_string()),
@@ -162,6 +163,16 @@ mod tests {
     fn id_of(launch: u128, ordinal: u64) -> String {
         let launch = IdPrefix::of(LaunchId(launch));
         text(&Device { launch: &launch, key: &[1], ordinal }, 1)
+    }
+
+    #[test]
+    fn a_topic_is_sent_without_the_mark_of_the_sandbox() {
+        let topic = |app| {
+            let fields = fields("localhost", app, &canary());
+            fields.into_iter().find(|field| field.name() == "apns-topic").unwrap()
+        };
+        let wanted = Field::constant("apns-topic", "org.example.app");
+        assert_eq!((topic("org.example.app@sandbox"), topic("org.example.app")), (wanted.clone(), wanted));
     }
 
     #[test]

@@ -29,12 +29,15 @@ pub const RENEWAL: Renewal = Renewal {
 pub struct ServiceAccount {
     json: Secret,
     email: String,
+    project: Option<String>,
     token_uri: String,
 }
 
 #[derive(Deserialize)]
 struct KeyFile {
     client_email: String,
+    #[serde(default)]
+    project_id: Option<String>,
     token_uri: String,
 }
 
@@ -48,7 +51,13 @@ impl ServiceAccount {
         let file: KeyFile = serde_json::from_str(text)
             .map_err(|_| Error::ServiceAccount("not a key file of a service account"))?;
         account(text)?;
-        Ok(Self { json: json.clone(), email: file.client_email, token_uri: file.token_uri })
+        let KeyFile { client_email, project_id, token_uri } = file;
+        Ok(Self { json: json.clone(), email: client_email, project: project_id, token_uri })
+    }
+
+    /// The project that it was made in, if its file says so. It may be allowed to send for others.
+    pub fn project(&self) -> Option<&str> {
+        self.project.as_deref()
     }
 
     /// Where its tokens come from.

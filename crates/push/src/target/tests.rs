@@ -49,6 +49,30 @@ fn a_real_installation_reaches_apple_with_public_roots_and_a_real_key() {
 }
 
 #[test]
+fn a_topic_reaches_its_own_environment_only() {
+    let live = |app, endpoint, installation, trust, credential| {
+        let randomness = SeededRandomness::new(1);
+        Target::live(installation, Platform::Apns, app, endpoint, &trust, &credential, &randomness)
+    };
+    let real = |app, endpoint| live(app, endpoint, Installation::Real, Trust::Public, signer());
+    assert!(real("org.example.app", Endpoint::apns_production()).is_ok());
+    assert!(real("org.example.app@sandbox", Endpoint::apns_sandbox()).is_ok());
+    for (app, endpoint) in [
+        ("org.example.app", Endpoint::apns_sandbox()),
+        ("org.example.app@sandbox", Endpoint::apns_production()),
+    ] {
+        let refused = real(app, endpoint).unwrap_err().to_string();
+        assert!(refused.contains("environment"), "{refused}");
+    }
+    // One simulator may stand for both.
+    let simulated = |app| {
+        live(app, simulator(), Installation::Simulated, Trust::Simulator(ca()), Credential::ThrowAway)
+    };
+    assert!(simulated("org.example.app").is_ok() && simulated("org.example.app@sandbox").is_ok());
+    assert!(simulated("@sandbox").is_err() && simulated("a@b").is_err());
+}
+
+#[test]
 fn a_real_installation_refuses_whatever_belongs_to_a_simulator() {
     let real = |endpoint, trust, credential| live(Installation::Real, endpoint, trust, credential);
     assert!(real(simulator(), Trust::Public, signer()).is_err());

@@ -93,6 +93,16 @@ impl Directory for Users {
         self.run("directory.delete_users", move |shared| remove::delete_users(shared, &users)).await
     }
 
+    async fn erase_users(&self, users: &[String]) -> Result<u64> {
+        let users = users.to_vec();
+        self.run("directory.erase_users", move |shared| {
+            let devices = remove::delete_users(shared, &users)?;
+            compact::erase(shared)?;
+            Ok(devices)
+        })
+        .await
+    }
+
     async fn prune(&self, dead: Vec<DeadDevice>) -> Result<u64> {
         self.run("directory.prune", move |shared| remove::prune(shared, dead)).await
     }

@@ -68,6 +68,10 @@ pub trait Directory: Send + Sync {
     /// Forgets users and their devices; returns how many devices that were.
     async fn delete_users(&self, users: &[String]) -> Result<u64>;
 
+    /// Forgets users, and lets go of every byte that is stored of them, and of what was forgotten or replaced before; returns how
+    /// many devices there were. Once for many users: it may write the whole directory anew.
+    async fn erase_users(&self, users: &[String]) -> Result<u64>;
+
     /// Removes dead devices; returns how many were there and old enough.
     async fn prune(&self, dead: Vec<DeadDevice>) -> Result<u64>;
 

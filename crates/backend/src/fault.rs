@@ -51,6 +51,27 @@ macro_rules! operations {
     };
 }
 
+impl Operation {
+    /// Whether what is stored may be another afterwards.
+    const fn is_change(self) -> bool {
+        !matches!(
+            self,
+            Operation::Get
+                | Operation::Query
+                | Operation::Depth
+                | Operation::GetBlob
+                | Operation::File
+                | Operation::List
+                | Operation::Grown
+                | Operation::Growing
+                | Operation::GrowingFile
+                | Operation::Devices
+                | Operation::Knows
+                | Operation::Count
+        )
+    }
+}
+
 operations! {
     /// `Store::get`.
     Get = "store.get",
@@ -110,6 +131,8 @@ operations! {
     Knows = "directory.knows",
     /// `Directory::delete_users`.
     DeleteUsers = "directory.delete_users",
+    /// `Directory::erase_users`.
+    EraseUsers = "directory.erase_users",
     /// `Directory::prune`.
     Prune = "directory.prune",
     /// `Directory::count`.
@@ -180,6 +203,8 @@ struct State {
     next: BTreeMap<Operation, VecDeque<Option<Fault>>>,
     calls: BTreeMap<Operation, u64>,
     made: BTreeMap<(Operation, Fault), u64>,
+    /// Changes that are still made; `None`: all.
+    changes_left: Option<u64>,
 }
 
 impl fmt::Debug for Faults {
@@ -204,6 +229,12 @@ impl Faults {
         let mut state = self.lock();
         state.shares.clear();
         state.next.clear();
+        state.changes_left = None;
+    }
+
+    /// After so many changes more every call fails, as it does to whoever is killed.
+    pub fn stop_after(&self, changes: u64) {
+        self.lock().changes_left = Some(changes);
     }
 
     /// Puts `fault` (or none) on the next call of `operation` that has none put on it yet.
@@ -226,6 +257,13 @@ impl Faults {
         let calls = state.calls.entry(operation).or_default();
         let mut draw = Draw(mix(self.shared.seed ^ mix(operation as u64 + 1) ^ mix(*calls).rotate_left(17)));
         *calls += 1;
+        match &mut state.changes_left {
+            Some(0) => {
+                return Decision { failure: Some(Fault::Broken), shares: Shares::default(), draw };
+            }
+            Some(left) if operation.is_change() => *left -= 1,
+            _ => {}
+        }
         let scripted = state.next.get_mut(&operation).and_then(VecDeque::pop_front);
         let shares = state.shares.get(&operation).copied().unwrap_or_default();
         let failure = match scripted {

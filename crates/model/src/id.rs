@@ -95,6 +95,14 @@ random_id!(
     /// An upload that comes in parts.
     UploadId, "upl_"
 );
+random_id!(
+    /// A question what is held about a person.
+    InquiryId, "inq_"
+);
+random_id!(
+    /// A person's wish to be forgotten.
+    ErasureId, "ers_"
+);
 
 /// The BLAKE3 digest of some content: 32 bytes, written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::device::Platform;
-use crate::id::{AudienceId, Digest, ExportId, ImportId, LaunchId};
+use crate::id::{AudienceId, Digest, ExportId, ImportId, InquiryId, LaunchId};
 use crate::time::Timestamp;
 
 /// To a resolver: resolve this audience.
@@ -30,6 +30,14 @@ pub struct WriteOut {
     pub export: ExportId,
 }
 
+/// To a resolver: find out what is held about somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookUp {
+    /// Which question.
+    pub inquiry: InquiryId,
+}
+
 /// Everything that a resolver is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -40,6 +48,8 @@ pub enum ToResolver {
     TakeIn(TakeIn),
     /// See [`WriteOut`].
     WriteOut(WriteOut),
+    /// See [`LookUp`].
+    LookUp(LookUp),
 }
 
 /// To a dispatcher: plan and enqueue this slice. Its deduplication id and its message group are [`Trigger::name`].

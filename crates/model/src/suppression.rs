@@ -116,19 +116,21 @@ pub struct Entry {
     pub user: UserHash,
     /// Why.
     pub cause: Cause,
+    /// Since when.
+    pub since: Timestamp,
 }
 
-/// The whole list in memory: 17 bytes a person, sorted.
+/// The whole list in memory: 25 bytes a person when stored, sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Suppressed(Vec<Entry>);
 
-const ENTRY_BYTES: usize = UserHash::BYTES + 1;
+const ENTRY_BYTES: usize = UserHash::BYTES + 1 + 8;
 
 impl Suppressed {
-    /// Adds people. Whoever is on it already stays, with the cause that says more.
+    /// Adds people. Whoever is on it already stays, with the cause that says more and since when that holds.
     pub fn add(&mut self, entries: impl IntoIterator<Item = Entry>) {
         self.0.extend(entries);
-        self.0.sort_unstable_by_key(|entry| (entry.user, std::cmp::Reverse(entry.cause)));
+        self.0.sort_unstable_by_key(|entry| (entry.user, std::cmp::Reverse(entry.cause), entry.since));
         self.0.dedup_by_key(|entry| entry.user);
     }
 
@@ -139,8 +141,13 @@ impl Suppressed {
 
     /// Why a person is on it.
     pub fn find(&self, user: &UserHash) -> Option<Cause> {
+        Some(self.entry(user)?.cause)
+    }
+
+    /// A person on it.
+    pub fn entry(&self, user: &UserHash) -> Option<&Entry> {
         let place = self.0.binary_search_by(|entry| entry.user.cmp(user)).ok()?;
-        Some(self.0[place].cause)
+        Some(&self.0[place])
     }
 
     /// Everybody on it, in the order of the hashes.
@@ -165,12 +172,13 @@ impl Suppressed {
         counts
     }
 
-    /// The stored form: hash and cause of each, sorted.
+    /// The stored form: hash, cause and time (microseconds, little end first) of each, sorted.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len() * ENTRY_BYTES);
         for entry in &self.0 {
             bytes.extend_from_slice(&entry.user.0);
             bytes.push(entry.cause as u8);
+            bytes.extend_from_slice(&entry.since.as_micros().to_le_bytes());
         }
         bytes
     }
@@ -179,9 +187,11 @@ impl Suppressed {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (entries, rest) = bytes.as_chunks::<ENTRY_BYTES>();
         let read = |entry: &[u8; ENTRY_BYTES]| {
-            let (user, cause) = entry.split_first_chunk()?;
-            let cause = *Cause::ALL.get(usize::from(*cause.first()?))?;
-            Some(Entry { user: UserHash(*user), cause })
+            let (user, rest) = entry.split_first_chunk()?;
+            let (cause, since) = rest.split_first()?;
+            let cause = *Cause::ALL.get(usize::from(*cause))?;
+            let since = Timestamp(u64::from_le_bytes(*since.first_chunk()?));
+            Some(Entry { user: UserHash(*user), cause, since })
         };
         let entries: Vec<Entry> = entries.iter().map(read).collect::<Option<_>>()?;
         let is_sorted = entries.windows(2).all(|pair| pair[0].user < pair[1].user);
@@ -303,7 +313,8 @@ mod tests {
     use crate::runtime::SeededRandomness;
 
     fn entry((user, cause): (u8, u8)) -> Entry {
-        Entry { user: UserHash([user; 16]), cause: Cause::ALL[usize::from(cause)] }
+        let since = Timestamp(u64::from(user) + u64::from(cause));
+        Entry { user: UserHash([user; 16]), cause: Cause::ALL[usize::from(cause)], since }
     }
 
     proptest! {
@@ -344,6 +355,18 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_says_since_when_its_cause_holds() {
+        let at = |cause, since| Entry { user: UserHash([1; 16]), cause, since: Timestamp(since) };
+        let mut list = Suppressed::default();
+        list.add([at(Cause::OptedOut, 5)]);
+        list.add([at(Cause::OptedOut, 9)]);
+        assert_eq!(list.entry(&UserHash([1; 16])), Some(&at(Cause::OptedOut, 5)));
+        list.add([at(Cause::Erased, 7)]);
+        list.add([at(Cause::OptedOut, 1)]);
+        assert_eq!(list.entry(&UserHash([1; 16])), Some(&at(Cause::Erased, 7)));
+    }
+
+    #[test]
     fn people_can_come_back() {
         let mut list = Suppressed::default();
         list.add([entry((1, 0)), entry((2, 1))]);
@@ -357,7 +380,7 @@ mod tests {
         list.add([entry((1, 0)), entry((2, 1))]);
         let bytes = list.to_bytes();
         assert_eq!(Suppressed::from_bytes(&bytes[1..]), None, "cut");
-        let swapped = [&bytes[17..], &bytes[..17]].concat();
+        let swapped = [&bytes[25..], &bytes[..25]].concat();
         assert_eq!(Suppressed::from_bytes(&swapped), None, "not sorted");
         let mut odd = bytes;
         odd[16] = 9;

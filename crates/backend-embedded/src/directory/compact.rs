@@ -1,11 +1,11 @@
-//! Writing the log anew without what was replaced, once that is more than half of it.
+//! Writing the log anew without what was replaced: once that is more than half of it, or when somebody must leave no trace.
 
 use std::sync::Arc;
 
 use super::entry::{LABEL, read_label, read_user, user_bytes, write_label};
 use super::index::hash;
 use super::log::{FRAME_HEAD_BYTES, Frame, HEAD_BYTES, Log, Totals};
-use super::shared::Shared;
+use super::shared::{Shared, Turn};
 use super::state::State;
 use crate::error::Failure;
 
@@ -16,32 +16,51 @@ const WASTE_BYTES_MIN: u64 = 32 << 20;
 pub(super) fn compact(shared: &Shared) {
     if let Err(failure) = compact_from(shared, WASTE_BYTES_MIN) {
         tracing::warn!(?failure, "the directory's log could not be compacted");
-        if let Some((new, _)) = shared.paths() {
-            let _ = std::fs::remove_file(new);
-        }
     }
 }
 
 pub(super) fn compact_from(shared: &Shared, waste_bytes_min: u64) -> Result<(), Failure> {
-    let _turn = shared.begin()?;
+    let turn = shared.begin()?;
+    let Totals { waste, .. } = shared.state().totals;
+    let bytes = shared.state().end - HEAD_BYTES;
+    if waste < waste_bytes_min || waste * 2 < bytes { Ok(()) } else { rewrite(shared, &turn) }
+}
+
+/// Leaves nothing of what was replaced or forgotten, however little that is, nor of a compaction that was cut short.
+pub(super) fn erase(shared: &Shared) -> Result<(), Failure> {
+    let turn = shared.begin()?;
+    remove_unfinished(shared);
+    let Totals { waste, .. } = shared.state().totals;
+    if waste == 0 { Ok(()) } else { rewrite(shared, &turn) }
+}
+
+fn rewrite(shared: &Shared, _turn: &Turn<'_>) -> Result<(), Failure> {
     let before = shared.state();
-    let (waste, bytes) = (before.totals.waste, before.end - HEAD_BYTES);
-    if waste < waste_bytes_min || waste * 2 < bytes {
-        return Ok(());
-    }
     let paths = shared.paths();
-    let log = match &paths {
-        Some((new, _)) => Log::make(new).map_err(before.log.failed())?,
-        None => Log::memory(),
+    let copied = || -> Result<State, Failure> {
+        let log = match &paths {
+            Some((new, _)) => Log::make(new).map_err(before.log.failed())?,
+            None => Log::memory(),
+        };
+        let mut after = copy(&before, log)?;
+        if let Some((_, path)) = &paths {
+            let log = Arc::into_inner(after.log).expect("nobody else has the new log yet");
+            after.log = Arc::new(log.replace(path, after.end).map_err(before.log.failed())?);
+        }
+        Ok(after)
     };
-    let mut after = copy(&before, log)?;
-    if let Some((_, path)) = paths {
-        let log = Arc::into_inner(after.log).expect("nobody else has the new log yet");
-        after.log = Arc::new(log.replace(path, after.end).map_err(before.log.failed())?);
-    }
+    let after = copied().inspect_err(|_| remove_unfinished(shared))?;
     drop(before);
     *shared.state_mut() = after;
     Ok(())
+}
+
+/// Removes a log that did not come to take the place of the other.
+fn remove_unfinished(shared: &Shared) {
+    if let Some((new, _)) = shared.paths() {
+        // Most often there is none. One that stays is overwritten by the next compaction.
+        let _ = std::fs::remove_file(new);
+    }
 }
 
 /// Copies every entry that is the last of its user, frame by frame.

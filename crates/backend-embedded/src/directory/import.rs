@@ -137,7 +137,8 @@ impl Merge {
             let place = *place as usize;
             self.name(&state.labels, &devices[place], labels[place]);
             if self.parts.len() > USER_DEVICES_MAX {
-                let message = format!("user {user} would have more than {USER_DEVICES_MAX} devices");
+                // Without the id, which goes into logs and rows.
+                let message = format!("one user would have more than {USER_DEVICES_MAX} devices");
                 return Err(Failure::new(ErrorKind::Invalid, message));
             }
         }

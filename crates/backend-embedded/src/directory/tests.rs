@@ -122,6 +122,56 @@ async fn a_log_is_compacted_under_the_eyes_of_another_process() {
     assert_eq!(log(folder.path()).metadata().unwrap().len(), before);
 }
 
+/// Whether any file of the folder has these bytes.
+fn is_anywhere(folder: &Path, bytes: &[u8]) -> bool {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.into_iter().any(|file| fs::read(file).unwrap().windows(bytes.len()).any(|part| part == bytes))
+}
+
+#[tokio::test]
+async fn of_somebody_who_is_erased_no_byte_stays_however_little_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = Users::open(Some(folder.path())).unwrap();
+    let other = Users::open(Some(folder.path())).unwrap();
+    users.import(devices(1_000, 1)).await.unwrap();
+    let ann = [device("ann-who-goes", 0xc0ff_ee00_dead_beef, 2), device("ann-who-goes", 77, 3)];
+    users.import(ann.to_vec()).await.unwrap();
+    // An earlier key of a device that was replaced, and a compaction that was cut short.
+    users.import(vec![device("ann-who-goes", 78, 4)]).await.unwrap();
+    fs::copy(folder.path().join("directory.log"), folder.path().join("directory.log.new")).unwrap();
+    assert_eq!(other.count().await.unwrap(), (501, 1_003));
+    let traces: [&[u8]; 2] = [b"ann-who-goes", &0xc0ff_ee00_dead_beef_u64.to_be_bytes()];
+    assert!(traces.iter().all(|trace| is_anywhere(folder.path(), trace)));
+    users.delete_users(&["ann-who-goes".to_owned()]).await.unwrap();
+    assert!(is_anywhere(folder.path(), b"ann-who-goes"), "deleting alone leaves traces");
+    assert_eq!(users.erase_users(&["ann-who-goes".to_owned()]).await.unwrap(), 0);
+    assert!(!traces.iter().any(|trace| is_anywhere(folder.path(), trace)));
+    for users in [&users, &other] {
+        assert_eq!(look_up(users, 1_000).await, devices(1_000, 1));
+        assert_eq!(users.count().await.unwrap(), (500, 1_000));
+    }
+    // Nothing is written anew where nothing was there.
+    let before = log(folder.path()).metadata().unwrap().modified().unwrap();
+    assert_eq!(other.erase_users(&["nobody".to_owned()]).await.unwrap(), 0);
+    assert_eq!(log(folder.path()).metadata().unwrap().modified().unwrap(), before);
+}
+
+#[tokio::test]
+async fn an_erasure_that_finds_no_room_fails_and_does_it_the_next_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = Users::open(Some(folder.path())).unwrap();
+    users.import(devices(10, 1)).await.unwrap();
+    // No log can be made in its place.
+    let new = folder.path().join("directory.log.new");
+    fs::create_dir(&new).unwrap();
+    let error = users.erase_users(&["user-3".to_owned()]).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Storage);
+    assert_eq!(users.count().await.unwrap(), (4, 8), "forgotten already");
+    fs::remove_dir(&new).unwrap();
+    assert_eq!(users.erase_users(&["user-3".to_owned()]).await.unwrap(), 0);
+    assert!(!is_anywhere(folder.path(), b"user-3"));
+}
+
 #[tokio::test]
 async fn a_log_in_memory_is_compacted_too() {
     let users = Users::open(None).unwrap();

@@ -156,6 +156,10 @@ impl Directory for Twins {
         self.next().directory.delete_users(users).await
     }
 
+    async fn erase_users(&self, users: &[String]) -> Result<u64> {
+        self.next().directory.erase_users(users).await
+    }
+
     async fn prune(&self, dead: Vec<DeadDevice>) -> Result<u64> {
         self.next().directory.prune(dead).await
     }

@@ -203,7 +203,10 @@ pub(super) async fn the_directory_agrees_with_a_map(harness: &Harness) {
                 let users: Vec<String> = devices.iter().take(5).map(|one| one.user.clone()).collect();
                 let before = known.len();
                 known.retain(|(user, ..), _| !users.contains(user));
-                let deleted = directory.delete_users(&users).await.unwrap();
+                let deleted = match random(2) {
+                    0 => directory.delete_users(&users).await.unwrap(),
+                    _ => directory.erase_users(&users).await.unwrap(),
+                };
                 assert_eq!(deleted, (before - known.len()) as u64);
             }
             1 => {

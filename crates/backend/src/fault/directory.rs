@@ -32,6 +32,10 @@ impl Directory for Faulty {
         self.faults.whole(Operation::DeleteUsers, self.inner.delete_users(users)).await
     }
 
+    async fn erase_users(&self, users: &[String]) -> Result<u64> {
+        self.faults.whole(Operation::EraseUsers, self.inner.erase_users(users)).await
+    }
+
     async fn prune(&self, dead: Vec<DeadDevice>) -> Result<u64> {
         self.faults.whole(Operation::Prune, self.inner.prune(dead)).await
     }

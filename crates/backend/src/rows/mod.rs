@@ -3,10 +3,12 @@
 pub mod audience;
 pub mod audit;
 pub mod campaign;
+pub mod erasure;
 pub mod export;
 pub mod fleet;
 pub mod garbage;
 pub mod import;
+pub mod inquiry;
 pub mod launch;
 pub mod outcome;
 pub mod project;

@@ -99,10 +99,12 @@ impl Header {
         names: impl Iterator<Item = &'a str>,
         defaults: &Defaults,
     ) -> Result<Self, Unreadable> {
+        let names: Vec<&str> = names.collect();
+        let find = |name: &str| Column::ALL.into_iter().find(|column| column.name() == name);
+        let is_header = names.iter().any(|name| find(name).is_some());
         let mut columns = Vec::new();
-        for (index, name) in names.enumerate() {
-            let column = Column::ALL.into_iter().find(|column| column.name() == name);
-            let column = column.ok_or_else(|| unknown(line, index + 1, name))?;
+        for (index, name) in names.into_iter().enumerate() {
+            let column = find(name).ok_or_else(|| unknown(line, index + 1, name, is_header))?;
             if columns.contains(&Some(column)) {
                 return Err(Unreadable::ColumnTwice { line, name: column.name() });
             }
@@ -144,11 +146,12 @@ pub(crate) fn names(line: u64, text: &str, columns_max: usize) -> Result<Vec<Cow
     }
 }
 
-/// A file without a header shows its first row here, which may hold a key: only what looks like a name is repeated.
-fn unknown(line: u64, column: usize, field: &str) -> Unreadable {
+/// A file without a header shows its first row here, which may name a person or a key: only what looks like a name, beside names
+/// that are known, is repeated.
+fn unknown(line: u64, column: usize, field: &str, is_header: bool) -> Unreadable {
     const NAME_BYTES_MAX: usize = 20;
     let is_name_byte = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b' ');
-    let is_name = field.len() <= NAME_BYTES_MAX && field.bytes().all(is_name_byte);
+    let is_name = is_header && field.len() <= NAME_BYTES_MAX && field.bytes().all(is_name_byte);
     let name = if is_name { format!(" {field:?}") } else { String::new() };
     let known: Vec<&str> = Column::ALL.iter().map(|column| column.name()).collect();
     Unreadable::UnknownColumn { line, column, name, known: known.join(", ") }

@@ -30,6 +30,11 @@ pub struct Config {
     pub garbage_kept: Duration,
     /// How long an audience's upload, and the lists of its bad rows and of those left out, stay after it was frozen or failed: they hold user ids.
     pub uploads_kept: Duration,
+    /// How often is looked for people to forget: those who asked meanwhile are forgotten together, for that may write the whole
+    /// directory anew.
+    pub erase_every: Duration,
+    /// How long an inquiry and its answer stay.
+    pub inquiries_kept: Duration,
     /// How long an export stays.
     pub exports_kept: Duration,
     /// How long a launch keeps its snapshot: without it no outcome can be told by device.
@@ -40,7 +45,7 @@ pub struct Config {
     pub attempts_max: u32,
     /// How often is looked for work at which nobody is, and for what killed resolvers left.
     pub sweep_every: Duration,
-    /// Work folders of resolvers that were killed are removed once they are this old; longer than any work takes.
+    /// Work folders that were never finished being made are removed once they are this old.
     pub leftover_age: Duration,
 }
 
@@ -96,6 +101,8 @@ impl Default for Config {
             collect_every: Duration::from_secs(3_600),
             garbage_kept: DAY,
             uploads_kept: DAY * 7,
+            erase_every: Duration::from_secs(3),
+            inquiries_kept: DAY,
             exports_kept: DAY * 30,
             snapshots_kept: DAY * 90,
             retry_after: Duration::from_secs(5),

@@ -1,5 +1,6 @@
 //! What all work of a resolver has in common: conditional writes that outlast a lost answer, the audit, local files.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -122,29 +123,55 @@ impl Desk {
 
     /// A folder of its own for the files of one work.
     pub(crate) fn work_folder(&self) -> Result<WorkFolder> {
-        let name = format!("{WORK_PREFIX}{:032x}", self.runtime.randomness.u128());
-        let path = self.backend.blobs.staging().join(name);
-        std::fs::create_dir(&path).map_err(Error::io("make a folder for work"))?;
-        Ok(WorkFolder(path))
+        let number = self.runtime.randomness.u128();
+        let staging = self.backend.blobs.staging();
+        let (new, path) =
+            [NEW_PREFIX, WORK_PREFIX].map(|prefix| staging.join(format!("{prefix}{number:032x}"))).into();
+        let made = || {
+            std::fs::create_dir(&new)?;
+            let lock = File::create_new(new.join(LOCK))?;
+            lock.lock()?;
+            // Under the name by which others find it, it is held.
+            std::fs::rename(&new, &path)?;
+            Ok(lock)
+        };
+        let lock = made().map_err(Error::io("make a folder for work"))?;
+        Ok(WorkFolder { path, _lock: lock })
     }
 
-    /// Removes the work folders of resolvers that were killed.
+    /// Removes the work folders of resolvers that were killed: nobody holds them.
     pub(crate) fn sweep(&self) {
         let entries = std::fs::read_dir(self.backend.blobs.staging());
-        let entries = entries.into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(WORK_PREFIX)) {
-            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-            let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-            let age = since.map(|since| self.now().since(Timestamp(since.as_micros() as u64)));
-            if age.is_some_and(|age| age > self.config.leftover_age) {
+        for entry in entries.into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let is_left = if name.starts_with(WORK_PREFIX) {
+                // Without a lock, somebody was killed while removing it.
+                File::open(entry.path().join(LOCK)).map_or(true, |lock| lock.try_lock().is_ok())
+            } else {
+                name.starts_with(NEW_PREFIX) && self.is_old(&entry)
+            };
+            if is_left {
                 // Whatever stays is found by the next sweep.
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }
     }
+
+    /// Whether something is as old as nothing that is still being made.
+    fn is_old(&self, entry: &std::fs::DirEntry) -> bool {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let age = since.map(|since| self.now().since(Timestamp(since.as_micros() as u64)));
+        age.is_some_and(|age| age > self.config.leftover_age)
+    }
 }
 
 const WORK_PREFIX: &str = "work-";
+/// Of a folder that is not held yet.
+const NEW_PREFIX: &str = "new-work-";
+/// The file in a work folder that is locked as long as its work lives.
+const LOCK: &str = "lock";
 
 /// The version of `row` when it is what `write` would have made: an earlier call whose answer was lost.
 fn ours(write: &Write, row: Option<&Row>) -> Option<u64> {
@@ -159,18 +186,21 @@ fn ours(write: &Write, row: Option<&Row>) -> Option<u64> {
 }
 
 /// Removed when dropped.
-pub(crate) struct WorkFolder(PathBuf);
+pub(crate) struct WorkFolder {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl WorkFolder {
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for WorkFolder {
     fn drop(&mut self) {
         // A folder that stays is found by a later sweep.
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 

@@ -40,6 +40,11 @@ impl<'a> DeviceRow<'a> {
         Self { change: None, user, platform: platform.name(), app, market, locale, key_hash: key_hash.text() }
     }
 
+    /// The same without the person, who asked to be forgotten: it counts, and names nobody.
+    pub(crate) fn of_nobody(self) -> Self {
+        Self { user: "", key_hash: "", ..self }
+    }
+
     pub(crate) fn write(&self, format: ExportFormat, out: &mut impl Write) -> io::Result<()> {
         if format == ExportFormat::Ndjson {
             return write_line(self, out);

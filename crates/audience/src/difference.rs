@@ -16,6 +16,7 @@ use model::{Digest, Group};
 
 use crate::desk::Desk;
 use crate::device_rows::{DeviceRow, hash_of};
+use crate::door::Door;
 use crate::error::{Error, Failure};
 use crate::export_file::{ExportFile, cannot_write};
 use crate::key_hash::KeyHash;
@@ -98,6 +99,7 @@ impl Seen {
 /// What is to be compared, and how that is told.
 pub(crate) struct Asked {
     pub(crate) sources: Sources,
+    pub(crate) door: Door,
     pub(crate) format: ExportFormat,
     /// For what does not fit in memory.
     pub(crate) folder: PathBuf,
@@ -124,7 +126,8 @@ pub(crate) fn write(asked: Asked) -> Result<(ExportFile, u64, Difference)> {
             by.entry(name.to_owned()).or_default().users = users;
         }
     }
-    let rows = Rows { groups: [one.groups(), other.groups()], users: [&one_users, &other_users], changed };
+    let door = &asked.door;
+    let rows = Rows { door, groups: [one.groups(), other.groups()], users: [&one_users, &other_users], changed };
     let (file, devices) = rows.write(&asked.path, asked.format)?;
     Ok((file, devices, difference))
 }
@@ -337,6 +340,7 @@ impl Changed {
 
 /// What comes into the file.
 struct Rows<'a> {
+    door: &'a Door,
     groups: [&'a [Group]; 2],
     users: [&'a UsersFile; 2],
     changed: Sorted,
@@ -361,6 +365,9 @@ impl Rows<'_> {
                 let group = &self.groups[changed.side][changed.group as usize];
                 let mut row = DeviceRow::new(union.id(), group, &hash);
                 row.change = Some(["came", "went"][changed.side]);
+                if self.door.is_erased(union.id()) {
+                    row = row.of_nobody();
+                }
                 row.write(format, file.out()).map_err(cannot_write)?;
                 devices += 1;
             }

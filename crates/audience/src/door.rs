@@ -3,7 +3,7 @@
 use backend::rows::suppression;
 use model::device::is_sandbox;
 use model::selection::{Control, Lots};
-use model::suppression::{HashKey, Suppressed};
+use model::suppression::{Cause, HashKey, Suppressed};
 
 use crate::desk::Desk;
 use crate::error::Result;
@@ -42,6 +42,12 @@ impl Door {
         };
         let control = control.map(|control| (control, Lots::of_control(control.seed)));
         Ok(Self { late_list, control, takes_sandbox })
+    }
+
+    /// Whether somebody asked to be forgotten, and must not be written down anew.
+    pub(crate) fn is_erased(&self, user: &str) -> bool {
+        let on_list = self.late_list.as_ref().and_then(|(people, key)| people.find(&key.user(user)));
+        on_list == Some(Cause::Erased)
     }
 
     /// Why somebody does not come in.

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::desk::{Desk, Pulse};
 use crate::difference::{self, Watch};
+use crate::door::Door;
 use crate::error::{Error, Failure, Result};
 use crate::export_file::ExportFile;
 use crate::members::Members;
@@ -93,6 +94,7 @@ impl Work<'_> {
         let watch = Watch::default();
         let asked = difference::Asked {
             sources,
+            door: Door::open(desk, None).await?,
             format: export.format,
             folder: folder.to_owned(),
             path: path.to_owned(),

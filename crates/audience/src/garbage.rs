@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use backend::rows::garbage::{self, Mark};
 use backend::rows::upload::{self, PartsState};
-use backend::rows::{audience, campaign, export, fleet, import, launch, suppression};
+use backend::rows::{audience, campaign, erasure, export, fleet, import, inquiry, launch, suppression};
 use backend::store::Written;
 use backend::{Expect, Write};
 use model::export::ExportState;
-use model::{AudienceState, Digest, Timestamp};
+use model::{Audience, AudienceState, Digest, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::desk::Desk;
+use crate::erase;
 use crate::error::Result;
 
 /// What one collection did.
@@ -56,14 +57,24 @@ struct Named {
     blobs: BTreeSet<String>,
 }
 
+/// How names of blobs begin that somebody has to name.
+const PREFIXES: [&str; 7] =
+    ["uploads/", "imports/", "exports/", "suppression/", "suppressed/", "inquiries/", "erasures/"];
+
 /// Marks what nobody names, and deletes what was marked long ago and is still not named.
 pub(crate) async fn collect(desk: &Desk) -> Result<Collected> {
     let mut collected = Collected::default();
+    for row in inquiry::all(&*desk.backend.store).await? {
+        if desk.now().since(row.body.created_at) >= desk.config.inquiries_kept {
+            erase::forget_inquiry(desk, row.body.id).await?;
+            collected.blobs += 1;
+        }
+    }
     let named = named(desk).await?;
     for snapshot in stored_snapshots(desk).await? {
         collect_snapshot(desk, snapshot, &named, &mut collected).await?;
     }
-    for prefix in ["uploads/", "imports/", "exports/", "suppression/", "suppressed/"] {
+    for prefix in PREFIXES {
         for blob in desk.backend.blobs.list(prefix).await? {
             if !named.blobs.contains(&blob) {
                 collect_blob(desk, &blob, &mut collected).await?;
@@ -73,7 +84,8 @@ pub(crate) async fn collect(desk: &Desk) -> Result<Collected> {
     Ok(collected)
 }
 
-async fn stored_snapshots(desk: &Desk) -> Result<BTreeSet<Digest>> {
+/// Every snapshot of which something is stored.
+pub(crate) async fn stored_snapshots(desk: &Desk) -> Result<BTreeSet<Digest>> {
     let blobs = desk.backend.blobs.list("snapshots/").await?;
     let digest = |name: &String| name.strip_prefix("snapshots/")?.split('.').next()?.parse().ok();
     Ok(blobs.iter().filter_map(digest).collect())
@@ -84,8 +96,20 @@ async fn named(desk: &Desk) -> Result<Named> {
     let (now, config) = (desk.now(), &desk.config);
     let is_kept = |since: Timestamp, kept: Duration| now.since(since) < kept;
     let mut named = Named::default();
+    // They name people who asked to be forgotten long ago: only what is being sent, or is about to be, keeps them.
+    let mut released = BTreeSet::new();
+    for row in erasure::all(store).await? {
+        let over = row.body.snapshots.iter().filter(|naming| naming.released_at <= now);
+        released.extend(over.map(|naming| naming.snapshot));
+        if row.body.cleared_at.is_none() {
+            named.blobs.insert(erasure::user_blob(row.body.id));
+        }
+    }
+    for row in inquiry::all(store).await? {
+        named.blobs.extend(desk.backend.blobs.list(&inquiry::blobs(row.body.id)).await?);
+    }
     for row in audience::all(store).await? {
-        named.snapshots.extend(row.snapshot());
+        named.snapshots.extend(row.snapshot().filter(|snapshot| !released.contains(snapshot)));
         let over_at = match &row.state {
             AudienceState::Frozen { at, .. } => Some(*at),
             AudienceState::Failed { .. } => Some(row.created_at),
@@ -129,8 +153,10 @@ async fn named(desk: &Desk) -> Result<Named> {
     }
     for id in launches {
         let launch = launch::get(store, id).await?;
-        let kept =
-            launch.filter(|launch| open.contains(&id) || is_kept(launch.pressed_at, config.snapshots_kept));
+        let kept = launch.filter(|launch| {
+            let is_released = released.contains(&launch.snapshot);
+            open.contains(&id) || (!is_released && is_kept(launch.pressed_at, config.snapshots_kept))
+        });
         named.snapshots.extend(kept.map(|launch| launch.snapshot));
     }
     named.snapshots.extend(fleet::wanted(store).await?.into_iter().map(|wanted| wanted.snapshot));
@@ -187,6 +213,7 @@ async fn collect_snapshot(
         try_write(desk, garbage::delete_mark(&name, Expect::Version(version))).await?;
         return Ok(());
     }
+    release_audiences(desk, snapshot).await?;
     let applied = suppression::applied(store, &[snapshot]).await?.into_iter().flatten().next();
     let blobs = &desk.backend.blobs;
     // The manifest first: without it nobody takes the rest for whole.
@@ -202,6 +229,22 @@ async fn collect_snapshot(
     try_write(desk, garbage::delete_mark(&name, Expect::Version(version))).await?;
     tracing::info!(%snapshot, "snapshot is deleted: nobody names it any more");
     collected.snapshots += 1;
+    Ok(())
+}
+
+/// Tells audiences that still name a snapshot that it goes.
+async fn release_audiences(desk: &Desk, snapshot: Digest) -> Result<()> {
+    let store = &*desk.backend.store;
+    let naming = audience::all(store).await?.into_iter().filter(|row| row.snapshot() == Some(snapshot));
+    for id in naming.map(|row| row.id) {
+        let Some(row) = audience::get(store, id).await? else { continue };
+        let why = "its snapshot named somebody who asked to be forgotten, and is gone: upload the list again"
+            .to_owned();
+        let released = Audience { state: AudienceState::Failed { why: why.clone() }, ..row.body };
+        let write = audience::put(&released, Expect::Version(row.version));
+        let detail = serde_json::json!({ "why": why, "snapshot": snapshot });
+        desk.put_audited(write, Vec::new(), "audience.released", detail).await?;
+    }
     Ok(())
 }
 

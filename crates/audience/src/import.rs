@@ -8,10 +8,12 @@ use backend::directory::Imported;
 use backend::rows::{Versioned, import};
 use model::audience::{BadRows, PPM, ReadReport, Upload, UploadRows};
 use model::import::{Import, ImportReport, ImportState};
+use model::suppression::Cause;
 use model::{Device, ImportId, Platform};
 use serde_json::json;
 
 use crate::desk::{Desk, Pulse};
+use crate::door::Door;
 use crate::error::{Error, Failure, Result};
 use crate::rows::{Reading, Rows};
 use crate::upload::{self, STEP_ROWS, failure, step};
@@ -34,7 +36,8 @@ pub(crate) async fn run(desk: &Desk, id: ImportId, receives: u32) -> Result<()> 
     if was_begun && !desk.is_abandoned(import::key(id), row.version).await? {
         return Err(Error::Overtaken);
     }
-    let mut work = Work { desk, row, report: ImportReport::default(), pulse: Pulse::new(desk) };
+    let (report, pulse) = (ImportReport::default(), Pulse::new(desk));
+    let mut work = Work { desk, row, report, erased: 0, pulse };
     if receives > desk.config.attempts_max {
         return work.fail(format!("it was begun {} times and never finished", receives - 1)).await;
     }
@@ -52,6 +55,8 @@ struct Work<'a> {
     desk: &'a Desk,
     row: Versioned<Import>,
     report: ImportReport,
+    /// Devices of people who asked to be forgotten.
+    erased: u64,
     pulse: Pulse,
 }
 
@@ -64,13 +69,19 @@ impl Work<'_> {
             upload::reading(self.desk, &upload, Some(UploadRows::Devices), self.row.body.created_at);
         let folder = self.desk.work_folder()?;
         let list = folder.path().join("bad-rows");
+        let door = Door::open(self.desk, None).await?;
         if upload.bad_rows == EVERY_GOOD_ROW {
-            let read = self.import(path, reading, Some(list)).await?;
-            return self.settle(&upload, read).await;
+            let read = self.import(path, reading, Some(list), &door).await?;
+            self.settle(&upload, read).await?;
+        } else {
+            let read = self.check(path.clone(), reading.clone(), list).await?;
+            self.settle(&upload, read).await?;
+            self.import(path, reading, None, &door).await?;
         }
-        let read = self.check(path.clone(), reading.clone(), list).await?;
-        self.settle(&upload, read).await?;
-        self.import(path, reading, None).await.map(drop)
+        if self.erased > 0 {
+            self.report.read.left_out.insert(Cause::Erased.name().to_owned(), self.erased);
+        }
+        Ok(())
     }
 
     /// Keeps what was read, and refuses the upload if too much is wrong with it.
@@ -105,6 +116,7 @@ impl Work<'_> {
         path: PathBuf,
         reading: Reading,
         list: Option<PathBuf>,
+        door: &Door,
     ) -> std::result::Result<Read, Failure> {
         let (most, directory) = (self.desk.config.import_devices, &self.desk.backend.directory);
         let first = move || {
@@ -114,6 +126,9 @@ impl Work<'_> {
         };
         let (mut rows, mut devices) = self.during(0, step(first)).await??;
         while !devices.is_empty() {
+            let read = devices.len();
+            devices.retain(|device| !door.is_erased(&device.user));
+            self.erased += (read - devices.len()) as u64;
             self.count_platforms(&devices);
             let next = step(move || {
                 let devices = upload::next_devices(&mut rows, most)?;

@@ -8,6 +8,7 @@ use model::Digest;
 use model::export::ExportFormat;
 
 use crate::desk::Desk;
+use crate::door::Door;
 use crate::device_rows::{DeviceRow, hash_of};
 use crate::error::Failure;
 use crate::export::Steps;
@@ -20,6 +21,7 @@ const STEP_DEVICES: u32 = 100_000;
 
 /// Devices being written, group by group.
 pub(crate) struct Members {
+    door: Door,
     snapshot: Snapshot,
     users: Users,
     format: ExportFormat,
@@ -39,12 +41,12 @@ impl Members {
     ) -> std::result::Result<Self, Failure> {
         let map = desk.file(&audience::snapshot_blob(snapshot)).await?;
         let users = desk.file(&audience::users_blob(snapshot)).await?;
-        let path = path.to_owned();
+        let (path, door) = (path.to_owned(), Door::open(desk, None).await?);
         let opening = step(move || {
             let snapshot = Snapshot::open(&map, snapshot)?;
             let users = Users::open(&users, snapshot.users_digest())?;
             let file = ExportFile::new(&path, DeviceRow::header(format, false))?;
-            Ok(Self { snapshot, users, format, file, group: 0, start: 0, devices: 0 })
+            Ok(Self { door, snapshot, users, format, file, group: 0, start: 0, devices: 0 })
         });
         opening.await
     }
@@ -57,7 +59,11 @@ impl Steps for Members {
         for device in self.snapshot.range(self.group, self.start, count)? {
             let user = self.users.id(device.user_ordinal()).unwrap_or_default();
             let hash = KeyHash::of_hash(hash_of(device));
-            DeviceRow::new(user, group, &hash).write(self.format, self.file.out()).map_err(cannot_write)?;
+            let mut row = DeviceRow::new(user, group, &hash);
+            if self.door.is_erased(user) {
+                row = row.of_nobody();
+            }
+            row.write(self.format, self.file.out()).map_err(cannot_write)?;
         }
         self.devices += u64::from(count);
         self.start += count;

@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 
-use backend::rows::{Versioned, audience, export, import};
+use backend::rows::{Versioned, audience, export, import, inquiry};
 use backend::{Outgoing, Queue};
 use model::AudienceState;
-use model::queued::{Resolve, TakeIn, ToResolver, WriteOut};
+use model::queued::{LookUp, Resolve, TakeIn, ToResolver, WriteOut};
 
 use crate::desk::Desk;
 use crate::error::Result;
@@ -57,6 +57,7 @@ enum Kind {
     Audiences,
     Imports,
     Exports,
+    Inquiries,
 }
 
 /// A part of all rows of a kind.
@@ -96,6 +97,11 @@ impl Part {
                 |row| row.id.to_string(),
                 |row| (!row.state.is_over()).then_some(ToResolver::TakeIn(TakeIn { import: row.id })),
             ),
+            Kind::Inquiries => Self::of(
+                inquiry::list(store, after, PAGE_ROWS).await?,
+                |row| row.id.to_string(),
+                |row| (!row.state.is_over()).then_some(ToResolver::LookUp(LookUp { inquiry: row.id })),
+            ),
             Kind::Exports => Self::of(
                 export::list(store, after, PAGE_ROWS).await?,
                 |row| row.id.to_string(),
@@ -107,7 +113,7 @@ impl Part {
 
 async fn all(desk: &Desk) -> Result<Vec<Waiting>> {
     let mut waiting = Vec::new();
-    for kind in [Kind::Audiences, Kind::Imports, Kind::Exports] {
+    for kind in [Kind::Audiences, Kind::Imports, Kind::Exports, Kind::Inquiries] {
         let mut after = Some(String::new());
         while let Some(last) = after {
             let part = Part::read(desk, kind, &last).await?;

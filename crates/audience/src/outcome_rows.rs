@@ -39,6 +39,8 @@ pub(crate) struct OutcomeRow<'a> {
     pub(crate) group: &'a Group,
     pub(crate) outcome: Outcome,
     pub(crate) device: DeviceRef<'a>,
+    /// The user asked to be forgotten: the row counts, and names nobody.
+    pub(crate) is_erased: bool,
 }
 
 #[derive(Serialize)]
@@ -74,7 +76,7 @@ impl OutcomeRow<'_> {
             return Ok(true);
         }
         let is_dead = self.outcome.class() == Class::Rejected && self.outcome.reason().is_of_dead_key();
-        if !is_dead {
+        if !is_dead || self.is_erased {
             return Ok(false);
         }
         self.write_dead(layout.format, file)?;
@@ -82,9 +84,9 @@ impl OutcomeRow<'_> {
     }
 
     fn write_outcome(&self, format: ExportFormat, file: &mut impl Write) -> io::Result<()> {
-        let Self { user, group, outcome, .. } = self;
+        let Self { user, group, outcome, is_erased, .. } = self;
         let hash = KeyHash::of_hash(hash_of(self.device));
-        let key_hash = hash.text();
+        let (user, key_hash) = if *is_erased { ("", "") } else { (*user, hash.text()) };
         let (platform, class, resent) = (group.platform.name(), outcome.class().name(), outcome.is_resent());
         let reason = outcome.reason().text();
         let Group { app, market, locale, .. } = group;

@@ -9,6 +9,7 @@ use model::export::{ExportFormat, Subject};
 use model::{Launch, Manifest, OutcomeRuns, Plan};
 
 use crate::desk::Desk;
+use crate::door::Door;
 use crate::error::{Error, Failure};
 use crate::export::Steps;
 use crate::export_file::{ExportFile, cannot_write};
@@ -59,6 +60,7 @@ impl Sources {
 /// An export being written.
 pub(crate) struct Outcomes {
     sources: Sources,
+    door: Door,
     snapshot: Snapshot,
     users: Users,
     layout: Layout,
@@ -75,12 +77,13 @@ impl Outcomes {
         path: &Path,
     ) -> std::result::Result<Self, Failure> {
         let sources = Sources::read(desk, subject).await?;
+        let door = Door::open(desk, None).await?;
         let (layout, path) = (Layout::of(subject, format), path.to_owned());
         let opening = step(move || {
             let snapshot = Snapshot::open(&sources.map, sources.launch.snapshot)?;
             let users = Users::open(&sources.users, snapshot.users_digest())?;
             let file = ExportFile::new(&path, layout.header())?;
-            Ok(Self { sources, snapshot, users, layout, file, next_shard: 0, devices: 0 })
+            Ok(Self { sources, door, snapshot, users, layout, file, next_shard: 0, devices: 0 })
         });
         opening.await
     }
@@ -106,7 +109,8 @@ impl Steps for Outcomes {
             let devices = self.snapshot.range(shard.group, shard.start, shard.count)?;
             for (device, outcome) in devices.zip(outcomes.iter()) {
                 let user = self.users.id(device.user_ordinal()).unwrap_or_default();
-                let row = OutcomeRow { user, group, outcome, device };
+                let is_erased = self.door.is_erased(user);
+                let row = OutcomeRow { user, group, outcome, device, is_erased };
                 let is_written = row.write(self.layout, self.file.out()).map_err(cannot_write)?;
                 self.devices += u64::from(is_written);
             }

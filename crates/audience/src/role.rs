@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::desk::Desk;
 use crate::error::{Error, Result};
 use crate::outbox::Outbox;
-use crate::{export, garbage, import, resolve, suppress};
+use crate::{erase, export, garbage, import, inquire, resolve, suppress};
 
 /// Runs the role until `shutdown`. Work that is not finished by then is given back and begun anew by another.
 pub async fn run(backend: Backend, runtime: Runtime, config: Config, shutdown: CancellationToken) {
@@ -21,7 +21,8 @@ pub async fn run(backend: Backend, runtime: Runtime, config: Config, shutdown: C
     futures::join!(
         Box::pin(take_all(&desk, &shutdown)),
         Box::pin(suppress::keep(&desk, &shutdown)),
-        Box::pin(garbage::keep(&desk, &shutdown))
+        Box::pin(garbage::keep(&desk, &shutdown)),
+        Box::pin(erase::keep(&desk, &shutdown))
     );
 }
 
@@ -92,6 +93,7 @@ async fn work(desk: &Desk, delivery: &Delivery) -> Result<()> {
     match serde_json::from_str(&delivery.body) {
         Ok(ToResolver::Resolve(asked)) => Box::pin(resolve::run(desk, asked.audience, receives)).await,
         Ok(ToResolver::TakeIn(asked)) => Box::pin(import::run(desk, asked.import, receives)).await,
+        Ok(ToResolver::LookUp(asked)) => Box::pin(inquire::run(desk, asked.inquiry, receives)).await,
         Ok(ToResolver::WriteOut(asked)) => Box::pin(export::run(desk, asked.export, receives)).await,
         Err(error) => {
             tracing::error!(error = &error as &dyn StdError, "a message to the resolver cannot be read");

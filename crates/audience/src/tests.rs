@@ -7,9 +7,11 @@ mod faults;
 mod garbage;
 mod imports;
 mod left_out;
+mod people;
 mod resolving;
 mod role;
 mod suppressing;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +43,7 @@ impl Spawner for TokioSpawner {
 struct Bench {
     desk: Arc<Desk>,
     clock: Arc<ManualClock>,
-    _embedded: Embedded,
+    embedded: Embedded,
 }
 
 impl Bench {
@@ -50,12 +52,29 @@ impl Bench {
     }
 
     fn with(config: Config) -> Self {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_000)));
-        let randomness = Arc::new(SeededRandomness::new(1));
+        Self::at(&Place::Memory, Timestamp::from_secs(1_000), config, |backend, _| backend)
+    }
+
+    /// One at a place, its clock standing at `now`.
+    fn at(
+        place: &Place,
+        now: Timestamp,
+        config: Config,
+        wrap: impl FnOnce(Backend, Arc<ManualClock>) -> Backend,
+    ) -> Self {
+        let clock = Arc::new(ManualClock::new(now));
+        // No name is given twice when a place is opened again.
+        let randomness = Arc::new(SeededRandomness::new(now.as_secs()));
         let runtime = Runtime { clock: clock.clone(), randomness, spawner: Arc::new(TokioSpawner) };
-        let embedded = backend_embedded::open(&Place::Memory, &runtime).unwrap();
-        let desk = Desk { backend: embedded.backend.clone(), runtime, config };
-        Self { desk: Arc::new(desk), clock, _embedded: embedded }
+        let embedded = backend_embedded::open(place, &runtime).unwrap();
+        let backend = wrap(embedded.backend.clone(), clock.clone());
+        let desk = Desk { backend, runtime, config };
+        Self { desk: Arc::new(desk), clock, embedded }
+    }
+
+    /// Everything is written to the files.
+    async fn close(self) {
+        self.embedded.close().await;
     }
 
     fn backend(&self) -> &Backend {

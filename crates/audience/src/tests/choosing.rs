@@ -24,8 +24,10 @@ pub(super) async fn suppress(bench: &Bench, users: &[(&str, Cause)]) {
     let backend = bench.backend();
     let randomness = &*bench.desk.runtime.randomness;
     let key = suppression::hash_key(&*backend.store, randomness).await.unwrap();
-    let entries: Vec<Entry> =
-        users.iter().map(|(user, cause)| Entry { user: key.user(user), cause: *cause }).collect();
+    let entries: Vec<Entry> = users
+        .iter()
+        .map(|(user, cause)| Entry { user: key.user(user), cause: *cause, since: Timestamp(1) })
+        .collect();
     let old = suppression::list(&*backend.store).await.unwrap();
     let change = suppression::change(&*backend.blobs, randomness, bench.desk.now(), &old, &entries, &[]);
     backend.store.write(vec![change.await.unwrap().unwrap().write]).await.unwrap();

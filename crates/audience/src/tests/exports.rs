@@ -10,10 +10,10 @@ use model::{
 use super::*;
 use crate::{export, resolve};
 
-const LAUNCH: LaunchId = LaunchId(5);
+pub(super) const LAUNCH: LaunchId = LaunchId(5);
 
 /// A launch of all devices of a frozen audience, in shards of four.
-async fn launched(bench: &Bench, devices: &[Device]) -> (Launch, Plan) {
+pub(super) async fn launched(bench: &Bench, devices: &[Device]) -> (Launch, Plan) {
     let upload = bench.blob("uploads/a/1", csv(devices).as_bytes()).await;
     let id = bench.audience(1, None, upload).await;
     resolve::run(&bench.desk, id, 1).await.unwrap();
@@ -46,7 +46,7 @@ async fn launched(bench: &Bench, devices: &[Device]) -> (Launch, Plan) {
     (launch, plan)
 }
 
-async fn record(bench: &Bench, plan: &Plan, shard: u32, outcomes: OutcomeRuns) {
+pub(super) async fn record(bench: &Bench, plan: &Plan, shard: u32, outcomes: OutcomeRuns) {
     let attempt = 0;
     record_attempt(
         bench,

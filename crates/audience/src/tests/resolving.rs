@@ -98,7 +98,7 @@ async fn files_that_cannot_be_read_fail_with_the_place() {
             "user\nu1\nu2,x\nu3\n",
             "1 of 3 rows are bad; the first: line 3: the row has 2 fields, the header 1",
         ),
-        ("name\nu1\n", "line 1, the header: column 1 \"name\" is none of"),
+        ("name\nu1\n", "line 1, the header: column 1 is none of"),
     ] {
         let audience = resolve_text(&Bench::new(), text).await;
         assert!(why(&audience).starts_with(wanted), "{}", why(&audience));

@@ -135,25 +135,21 @@ async fn what_was_begun_and_has_no_message_any_more_is_found() {
 }
 
 #[tokio::test]
-async fn what_killed_resolvers_left_is_swept_while_another_runs() {
-    let config = Config { leftover_age: Duration::from_secs(60), ..Config::default() };
-    let bench = Bench::with(config);
-    let left = bench.backend().blobs.staging().join("work-0123");
-    std::fs::create_dir(&left).unwrap();
-    let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
-    std::fs::write(left.join(".unfinished-1.users"), "u1").unwrap();
-    std::fs::File::open(&left).unwrap().set_modified(time).unwrap();
-    let shutdown = CancellationToken::new();
-    let (backend, runtime) = (bench.backend().clone(), bench.desk.runtime.clone());
-    let running = role::run(backend, runtime, bench.desk.config.clone(), shutdown.clone());
-    let watching = async {
-        while left.exists() {
-            tokio::task::yield_now().await;
-        }
-        shutdown.cancel();
-    };
-    bench.moving_on(async { futures::join!(running, watching) }).await;
-    assert!(bench.desk.now() > Timestamp::from_secs(1_060), "not before its age");
+async fn what_killed_resolvers_left_is_swept_and_what_others_are_at_is_not() {
+    let bench = Bench::new();
+    let staging = bench.backend().blobs.staging().to_owned();
+    let left = ["work-0123", "work-4567"].map(|name| staging.join(name));
+    for folder in &left {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join(".unfinished-1.users"), "u1").unwrap();
+    }
+    // One was killed while it removed its folder, lock first.
+    std::fs::write(left[0].join("lock"), "").unwrap();
+    let held = bench.desk.work_folder().unwrap();
+    bench.desk.sweep();
+    assert!(!left.iter().any(|folder| folder.exists()) && held.path().exists());
+    drop(held);
+    assert_eq!(bench.staged(), 0);
 }
 
 #[tokio::test]

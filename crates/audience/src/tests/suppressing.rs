@@ -27,7 +27,8 @@ async fn change(bench: &Bench, added: &[&str], removed: &[&str]) {
     let (store, blobs, randomness) =
         (&*bench.backend().store, &*bench.backend().blobs, &*bench.desk.runtime.randomness);
     let key = suppression::hash_key(store, randomness).await.unwrap();
-    let entry = |user: &&str| Entry { user: key.user(user), cause: Cause::OptedOut };
+    let since = bench.desk.now();
+    let entry = |user: &&str| Entry { user: key.user(user), cause: Cause::OptedOut, since };
     let (added, removed): (Vec<_>, Vec<_>) =
         (added.iter().map(entry).collect(), removed.iter().map(|user| key.user(user)).collect());
     let old = suppression::list(store).await.unwrap();
@@ -92,7 +93,7 @@ async fn nobody_is_added_twice_and_a_stronger_cause_wins() {
         (&*bench.backend().store, &*bench.backend().blobs, &*bench.desk.runtime.randomness);
     let key = suppression::hash_key(store, randomness).await.unwrap();
     let old = suppression::list(store).await.unwrap();
-    let again = Entry { user: key.user("a"), cause: Cause::OptedOut };
+    let again = Entry { user: key.user("a"), cause: Cause::OptedOut, since: Timestamp(1) };
     let now = bench.desk.now();
     assert!(suppression::change(blobs, randomness, now, &old, &[again], &[]).await.unwrap().is_none());
     let erased = Entry { cause: Cause::Erased, ..again };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::ShardSizes;
+use model::retention::Periods;
 
 /// The API's settings.
 #[derive(Clone, Debug)]
@@ -11,8 +12,9 @@ pub struct Config {
     pub upload_bytes_max: u64,
     /// A body of which nothing comes for this long ends the request.
     pub idle: Duration,
-    /// An upload in parts with which nobody goes on for this long is forgotten.
-    pub upload_age_max: Duration,
+    /// How long things are kept. An upload in parts with which nobody goes on is forgotten here, the rest is shown here and deleted
+    /// by a resolver.
+    pub retention: Periods,
     /// Uploads in parts at once: each may take the disk that the largest upload needs.
     pub uploads_max: usize,
     /// How launches are cut; stored with each.
@@ -30,7 +32,7 @@ impl Default for Config {
         Self {
             upload_bytes_max: 8 << 30,
             idle: Duration::from_secs(30),
-            upload_age_max: Duration::from_secs(24 * 3_600),
+            retention: Periods::default(),
             uploads_max: 100,
             sizes: ShardSizes::default(),
             hosts: ["127.0.0.1", "localhost", "[::1]"].map(str::to_owned).into(),

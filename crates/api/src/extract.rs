@@ -68,7 +68,8 @@ impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalJson<T> {
             Err(problem) => Err(problem),
         };
         Ok(Self(body.unwrap_or_else(|problem| {
-            tracing::warn!(detail = problem.detail, "a body is passed over");
+            // Its detail may repeat what stood in the body.
+            tracing::warn!(title = problem.title, "a body is passed over");
             T::default()
         })))
     }

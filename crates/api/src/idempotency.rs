@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use backend::store::Written;
-use backend::{Change, Expect, Key, Write};
+use backend::store::{Written, query_all};
+use backend::{Change, Expect, Key, Row, Write};
 use http::HeaderMap;
+use model::retention::IDEMPOTENCY;
 use model::{Digest, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use crate::Api;
 use crate::problem::{Problem, Result};
 
-/// How long an answer is kept.
-const KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// A request that has no answer after this was cut off: its key may be used again.
 const GIVEN_UP: Duration = Duration::from_secs(60);
 
 const PARTITION: &str = "idempotency";
+/// Rows that are looked at in one call.
+const PAGE_ROWS: u32 = 500;
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -70,7 +71,7 @@ async fn reserve(api: &Api, key: &Key, request: Digest) -> Result<Option<serde_j
         let kept: Kept = read(&serde_json::from_slice(&row.body).unwrap_or_default())?;
         let age = now.since(kept.at);
         match kept.answer {
-            _ if age > KEPT => expect = Expect::Version(row.version),
+            _ if age > IDEMPOTENCY => expect = Expect::Version(row.version),
             _ if kept.request != request => return Err(Problem::key_reused()),
             Some(answer) => return Ok(Some(answer)),
             None if age > GIVEN_UP => expect = Expect::Version(row.version),
@@ -112,7 +113,7 @@ impl Slot {
         let kept: Kept = read(&serde_json::from_slice(&row.body).unwrap_or_default())?;
         let age = api.runtime.clock.now().since(kept.at);
         match kept.answer {
-            _ if age > KEPT => Ok(Found::Nothing(Expect::Version(row.version))),
+            _ if age > IDEMPOTENCY => Ok(Found::Nothing(Expect::Version(row.version))),
             _ if kept.request != digest(request)? => Err(Problem::key_reused()),
             Some(answer) => Ok(Found::Answer(read(&answer)?)),
             None => Ok(Found::Nothing(Expect::Version(row.version))),
@@ -130,6 +131,35 @@ impl Slot {
         let answer = serde_json::to_value(answer).map_err(|error| Problem::bad_request(error.to_string()))?;
         let kept = Kept { at: api.runtime.clock.now(), request: digest(request)?, answer: Some(answer) };
         Ok(Write::put(self.key.clone(), expect, encode(&kept)))
+    }
+}
+
+/// When each answer that is kept was given.
+pub(crate) async fn kept(api: &Api) -> Result<Vec<Timestamp>> {
+    let rows = query_all(&*api.backend.store, PARTITION).await?;
+    Ok(rows.iter().filter_map(|row| Some(serde_json::from_slice::<Kept>(&row.body).ok()?.at)).collect())
+}
+
+/// Deletes answers that were kept long enough; how many those were.
+pub(crate) async fn sweep(api: &Api) -> Result<usize> {
+    let (store, now) = (&*api.backend.store, api.runtime.clock.now());
+    let (mut after, mut swept) = (String::new(), 0);
+    loop {
+        let page = store.query(PARTITION, &after, PAGE_ROWS, false).await?;
+        after = page.rows.last().map(|row| row.key.sort.clone()).unwrap_or_default();
+        let is_old = |row: &Row| {
+            let kept = serde_json::from_slice::<Kept>(&row.body);
+            kept.map_or(true, |kept| now.since(kept.at) > IDEMPOTENCY)
+        };
+        let old = page.rows.into_iter().filter(is_old);
+        // A key that was taken anew meanwhile stays.
+        let deletes: Vec<Write> =
+            old.map(|row| Write::delete(row.key, Expect::Version(row.version))).collect();
+        swept += deletes.len();
+        store.write(deletes).await?;
+        if !page.has_more {
+            return Ok(swept);
+        }
     }
 }
 

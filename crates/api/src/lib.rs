@@ -56,6 +56,15 @@ impl Api {
     pub async fn sweep_uploads(&self) -> Result<usize, String> {
         upload::sweep::sweep(self).await.map_err(|problem| problem.detail)
     }
+
+    /// Deletes answers to requests with an `Idempotency-Key` that were kept long enough, as [`serve`] does from time to time;
+    /// how many those were.
+    ///
+    /// # Errors
+    /// What the backend failed with, in words.
+    pub async fn sweep_answers(&self) -> Result<usize, String> {
+        idempotency::sweep(self).await.map_err(|problem| problem.detail)
+    }
 }
 
 /// All routes.

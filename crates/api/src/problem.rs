@@ -83,6 +83,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "/problems/not-found", "Not found", detail)
     }
 
+    /// What was there is not kept any more.
+    pub(crate) fn gone(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "/problems/gone", "It is not kept any more", detail)
+    }
+
     /// The method is not for this path.
     pub(crate) fn method_not_allowed() -> Self {
         let detail = "this path does not take this method; see /v1/openapi.json";

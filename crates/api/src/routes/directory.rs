@@ -6,10 +6,11 @@ use backend::rows::audit;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::suppression::hashed;
 use crate::Api;
 use crate::change::event;
 use crate::extract::{Actor, Place};
-use crate::problem::{Problem, Result};
+use crate::problem::Result;
 
 /// Users and devices.
 #[derive(Serialize, ToSchema)]
@@ -31,7 +32,8 @@ pub(crate) struct Forgotten {
     devices: u64,
 }
 
-/// Forget a user and the user's devices. Snapshots that are frozen keep them until they are deleted.
+/// Delete a user and the user's devices from the directory. Snapshots that are frozen keep them; to forget somebody everywhere
+/// ask for an erasure.
 #[utoipa::path(delete, path = "/v1/users/{user}", tag = "devices", params(("user" = String, Path)),
     responses((status = 200, body = Forgotten)))]
 pub(crate) async fn delete_user(
@@ -39,10 +41,9 @@ pub(crate) async fn delete_user(
     Actor(actor): Actor,
     Place(user): Place<String>,
 ) -> Result<Json<Forgotten>> {
-    model::device::check_user(&user).map_err(|error| Problem::bad_request(error.to_string()))?;
+    // The audit is kept longer than people may be remembered: it knows the hash of the user id.
+    let subject = hashed(&api, &user).await?;
     let devices = api.backend.directory.delete_users(std::slice::from_ref(&user)).await?;
-    // The audit is kept longer than people may be remembered: it names the digest of the user id.
-    let subject = model::Digest::of(user.as_bytes());
     let event = event(&api, &actor, "user.deleted", subject, serde_json::json!({ "devices": devices }));
     audit::record(&*api.backend.store, event).await?;
     Ok(Json(Forgotten { devices }))

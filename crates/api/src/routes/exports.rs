@@ -92,7 +92,9 @@ pub(crate) async fn file(State(api): State<Api>, Place(id): Place<ExportId>) -> 
         return Err(Problem::conflict("/problems/not-written", "There is no file yet", detail));
     };
     let path = api.backend.blobs.file(blob).await?;
-    let path = path.ok_or_else(|| Problem::not_found(format!("file of export {id}")))?;
+    let path = path.ok_or_else(|| {
+        Problem::gone("it was kept long enough, or somebody in it was erased: ask for it again")
+    })?;
     let file =
         tokio::fs::File::open(&path).await.map_err(|error| Problem::not_found(format!("file: {error}")))?;
     let (media_type, ending) = match export.format {

@@ -5,17 +5,20 @@ pub(crate) mod audit;
 pub(crate) mod bad_rows;
 pub(crate) mod campaigns;
 pub(crate) mod directory;
+pub(crate) mod erasures;
 pub(crate) mod events;
 pub(crate) mod exports;
 pub(crate) mod fleet;
 pub(crate) mod health;
 pub(crate) mod imports;
+pub(crate) mod inquiries;
 pub(crate) mod interlocks;
 pub(crate) mod launch;
 pub(crate) mod launches;
 pub(crate) mod live;
 pub(crate) mod projects;
 pub(crate) mod report;
+pub(crate) mod retention;
 pub(crate) mod suppression;
 pub(crate) mod uploads;
 
@@ -50,6 +53,12 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(audiences::upload, audiences::options))
         .routes(routes!(suppression::count, suppression::add))
         .routes(routes!(suppression::get, suppression::remove))
+        .routes(routes!(inquiries::create))
+        .routes(routes!(inquiries::get))
+        .routes(routes!(inquiries::file))
+        .routes(routes!(erasures::create, erasures::list))
+        .routes(routes!(erasures::get))
+        .routes(routes!(retention::list))
         .routes(routes!(bad_rows::of_audience))
         .routes(routes!(uploads::head, uploads::get, uploads::append, uploads::cancel))
         .routes(routes!(campaigns::create, campaigns::list))

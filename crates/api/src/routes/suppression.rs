@@ -88,7 +88,8 @@ pub(crate) async fn add(
         return Err(Problem::faults(faults));
     }
     let key = suppression::hash_key(&*api.backend.store, &*api.runtime.randomness).await?;
-    let entries: Vec<Entry> = users.iter().map(|user| Entry { user: key.user(user), cause }).collect();
+    let since = upload::now(&api);
+    let entries: Vec<Entry> = users.iter().map(|user| Entry { user: key.user(user), cause, since }).collect();
     let detail = serde_json::json!({ "cause": cause });
     Ok(Json(change(&api, &actor, "suppression.added", &entries, &[], detail).await?))
 }
@@ -102,6 +103,9 @@ pub(crate) struct Standing {
     /// `opted_out`, `blocked` or `erased`.
     #[schema(value_type = String)]
     cause: Cause,
+    /// Since when.
+    #[schema(value_type = String)]
+    since: Timestamp,
 }
 
 /// See whether somebody is on the list.
@@ -110,9 +114,9 @@ pub(crate) struct Standing {
 pub(crate) async fn get(State(api): State<Api>, Place(user): Place<String>) -> Result<Json<Standing>> {
     let hash = hashed(&api, &user).await?;
     let list = suppression::list(&*api.backend.store).await?.body;
-    let cause = list.read(&*api.backend.blobs).await?.find(&hash);
-    let cause = cause.ok_or_else(|| Problem::not_found("such user on the list"))?;
-    Ok(Json(Standing { cause }))
+    let all = list.read(&*api.backend.blobs).await?;
+    let entry = all.entry(&hash).ok_or_else(|| Problem::not_found("such user on the list"))?;
+    Ok(Json(Standing { cause: entry.cause, since: entry.since }))
 }
 
 /// Take somebody off the list: later snapshots have the person again, those that are frozen do not.
@@ -129,7 +133,8 @@ pub(crate) async fn remove(
     Ok((StatusCode::OK, Json(changed)))
 }
 
-async fn hashed(api: &Api, user: &str) -> Result<UserHash> {
+/// The keyed hash of a user id.
+pub(crate) async fn hashed(api: &Api, user: &str) -> Result<UserHash> {
     check_user(user).map_err(|error| Problem::bad_request(error.to_string()))?;
     let key = suppression::hash_key(&*api.backend.store, &*api.runtime.randomness).await?;
     Ok(key.user(user))

@@ -90,7 +90,7 @@ pub(crate) async fn cancel(State(api): State<Api>, Place(id): Place<UploadId>) -
 
 /// That uploads may come in parts, and how large they may be.
 pub(crate) fn offer(api: &Api) -> Response {
-    let limit = parts::limit(api, api.config.upload_age_max.as_secs());
+    let limit = parts::limit(api, api.config.retention.parts.as_secs());
     let accept = HeaderValue::from_static(fields::PARTIAL);
     (StatusCode::NO_CONTENT, [(fields::ACCEPT_PATCH, accept), (fields::LIMIT, limit)]).into_response()
 }

@@ -48,7 +48,7 @@ pub(crate) async fn begin(
         idempotency_key: idempotency_key(headers)?,
         state: PartsState::Receiving,
         created_at: now(api),
-        expires_at: now(api) + api.config.upload_age_max,
+        expires_at: now(api) + api.config.retention.parts,
     };
     api.backend.store.write(vec![put(&parts, Expect::Absent)]).await?;
     let mut hold = hold(api, parts.id).await?;
@@ -374,7 +374,7 @@ async fn refuse(api: &Api, hold: Hold<'_>, problem: Problem) -> Problem {
 /// Stores a state; the upload lives on from now.
 async fn save(api: &Api, row: &mut Versioned<Parts>, state: PartsState) -> Result<()> {
     row.body.state = state;
-    row.body.expires_at = now(api) + api.config.upload_age_max;
+    row.body.expires_at = now(api) + api.config.retention.parts;
     let write = put(&row.body, Expect::Version(row.version));
     row.version = written(api, write).await?;
     Ok(())

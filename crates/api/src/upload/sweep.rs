@@ -1,4 +1,4 @@
-//! Forgets uploads that were given up, and what killed processes left of others.
+//! Forgets uploads that were given up, what killed processes left of others, and answers that were kept long enough.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use backend::rows::upload::{self, Parts, PartsState, object};
 use model::UploadId;
 
 use super::{discard, now};
-use crate::Api;
 use crate::problem::{Problem, Result};
+use crate::{Api, idempotency};
 
 /// How often it is looked; an upload lives that much longer than it must.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -21,6 +21,9 @@ pub(crate) async fn run(api: &Api) -> std::convert::Infallible {
             Ok(0) => {}
             Ok(forgotten) => tracing::info!(forgotten, "abandoned uploads are forgotten"),
             Err(problem) => tracing::warn!(detail = problem.detail, "abandoned uploads cannot be looked for"),
+        }
+        if let Err(problem) = idempotency::sweep(api).await {
+            tracing::warn!(detail = problem.detail, "answers that were kept long enough cannot be deleted");
         }
         api.runtime.clock.sleep(SWEEP_EVERY).await;
     }

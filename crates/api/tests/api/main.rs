@@ -6,6 +6,7 @@ mod campaigns;
 mod go;
 mod launches;
 mod parts;
+mod people;
 mod rubbish;
 mod service;
 mod suppression;

@@ -7,6 +7,7 @@ use backend::{Queue, rows};
 use http::Request;
 use http::request::Builder;
 use http_body_util::BodyExt as _;
+use model::retention::Periods;
 use model::{Digest, UploadId};
 use serde_json::json;
 use std::time::Duration;
@@ -184,7 +185,8 @@ async fn an_upload_that_another_process_is_at_is_locked() {
 
 #[tokio::test]
 async fn an_upload_that_nobody_goes_on_with_is_swept_and_leaves_nothing() {
-    let config = Config { upload_age_max: Duration::from_secs(60), ..Config::default() };
+    let retention = Periods { parts: Duration::from_secs(60), ..Periods::default() };
+    let config = Config { retention, ..Config::default() };
     let service = Service::start_with(config, |backend, _| backend);
     let (abandoned, done) = (begun(&service, "/v1/imports").await, begun(&service, "/v1/imports").await);
     service.call(part(&abandoned, 0, "?0"), "user\n").await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use backend::rows;
 use http::Request;
+use model::runtime::Clock as _;
 use serde_json::json;
 
 use crate::service::Service;
@@ -19,7 +20,11 @@ async fn people_come_onto_the_list_are_found_on_it_and_go_off_it() {
     assert_eq!((added.status, added.json()), (200, json!({ "version": 1, "people": 2 })));
     let again = service.json("POST", "/v1/suppression", &body).await;
     assert_eq!(again.json(), json!({ "version": 1, "people": 0 }));
-    assert_eq!(service.get("/v1/suppression/ann").await.json(), json!({ "cause": "opted_out" }));
+    let since = service.clock.now();
+    assert_eq!(
+        service.get("/v1/suppression/ann").await.json(),
+        json!({ "cause": "opted_out", "since": since })
+    );
     assert_eq!(service.get("/v1/suppression/eve").await.status, 404);
     let removed = service.call(Request::delete("/v1/suppression/ann"), Body::empty()).await;
     assert_eq!(removed.json(), json!({ "version": 2, "people": 1 }));

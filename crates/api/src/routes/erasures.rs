@@ -1,0 +1,89 @@
+//! Erasures: somebody is forgotten everywhere. The person is on the late list with the answer; a resolver does the rest, and what
+//! is shown here is the receipt.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use backend::rows::suppression;
+use backend::{Expect, rows};
+use http::{HeaderMap, StatusCode, header};
+use model::ErasureId;
+use model::erasure::{Erasure, ErasureState};
+use model::suppression::{Cause, Entry};
+
+use super::Listed;
+use super::inquiries::Somebody;
+use super::suppression::hashed;
+use crate::change::{audited, event};
+use crate::extract::{Actor, Json as Body, Page, PageQuery, Place};
+use crate::problem::{Problem, Result};
+use crate::{Api, idempotency, upload};
+
+/// Forget somebody everywhere. From the answer on the person is on the late list; what names the person goes as the receipt says.
+#[utoipa::path(post, path = "/v1/erasures", tag = "people", request_body = Somebody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "the same request with the same key is done once")),
+    responses((status = 202, description = "Follow it by its id", body = Object), (status = 400, body = Problem)))]
+pub(crate) async fn create(
+    State(api): State<Api>,
+    Actor(actor): Actor,
+    headers: HeaderMap,
+    Body(somebody): Body<Somebody>,
+) -> Result<impl IntoResponse> {
+    let user = hashed(&api, &somebody.user).await?;
+    let asked = Erasure {
+        id: ErasureId::random(&*api.runtime.randomness),
+        user,
+        asked_by: actor.clone(),
+        asked_at: upload::now(&api),
+        state: ErasureState::Suppressed,
+        waits_for: None,
+        is_second_look: false,
+        cleared: Vec::new(),
+        cleared_at: None,
+        snapshots: Vec::new(),
+    };
+    let work = make(&api, &actor, asked, somebody.user);
+    let made: Erasure = idempotency::once(&api, &headers, &("erasure", user), work).await?;
+    let location = format!("/v1/erasures/{}", made.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(made)))
+}
+
+/// The erasure and the person's place on the late list: one transaction. The blob with the user id is there before it.
+async fn make(api: &Api, actor: &str, erasure: Erasure, user: String) -> Result<Erasure> {
+    let (store, blobs) = (&*api.backend.store, &*api.backend.blobs);
+    blobs.put(&rows::erasure::user_blob(erasure.id), user.into_bytes()).await?;
+    let entry = Entry { user: erasure.user, cause: Cause::Erased, since: erasure.asked_at };
+    let detail = serde_json::json!({ "user": erasure.user });
+    loop {
+        let old = suppression::list(store).await?;
+        let randomness = &*api.runtime.randomness;
+        let change = suppression::change(blobs, randomness, erasure.asked_at, &old, &[entry], &[]).await?;
+        let mut writes = vec![rows::erasure::put(&erasure, Expect::Absent)];
+        writes.extend(change.as_ref().map(|change| change.write.clone()));
+        let event = event(api, actor, "person.suppressed", erasure.id, detail.clone());
+        let is_done = audited(api, writes, event).await?.is_empty();
+        let unnamed = change.and_then(|change| if is_done { change.replaced } else { change.new_blob });
+        if let Some(blob) = unnamed {
+            blobs.delete(&blob).await?;
+        }
+        if is_done {
+            return Ok(erasure);
+        }
+    }
+}
+
+/// List erasures.
+#[utoipa::path(get, path = "/v1/erasures", tag = "people", params(PageQuery), responses((status = 200, body = Object)))]
+pub(crate) async fn list(State(api): State<Api>, page: Page) -> Result<Json<Listed<Erasure>>> {
+    let (rows, has_more) = rows::erasure::list(&*api.backend.store, &page.after, page.limit).await?;
+    let last = rows.last().map(|row| row.body.id.to_string());
+    Ok(Listed::new(rows.into_iter().map(|row| row.body).collect(), has_more, last))
+}
+
+/// The receipt of an erasure: when each place was cleared, and which snapshots still name the person, and until when.
+#[utoipa::path(get, path = "/v1/erasures/{id}", tag = "people", params(("id" = String, Path)),
+    responses((status = 200, body = Object), (status = 404, body = Problem)))]
+pub(crate) async fn get(State(api): State<Api>, Place(id): Place<ErasureId>) -> Result<Json<Erasure>> {
+    let row = rows::erasure::get(&*api.backend.store, id).await?;
+    Ok(Json(row.ok_or_else(|| Problem::not_found(format!("erasure {id}")))?.body))
+}

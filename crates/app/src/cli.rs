@@ -11,7 +11,7 @@ use crate::bench::{
     push::{PushBench, Request},
     snapshot::SnapshotBench,
 };
-use crate::client;
+use crate::client::{self, users};
 use crate::demo::Demo;
 use crate::sim::Sim;
 
@@ -67,6 +67,9 @@ pub(crate) enum Command {
     /// The directory of devices.
     #[command(subcommand)]
     Devices(DevicesCommand),
+    /// One person: what is held, and forgetting it.
+    #[command(subcommand)]
+    Users(UsersCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -133,6 +136,23 @@ pub(crate) enum DevicesCommand {
         after_help = "Examples:\n  fanfare devices import devices.csv more.ndjson.zst\n  fanfare devices import export.gz --format pinpoint --apns-app org.example.app --locale en --market us\n\nFrom standard input (-) a broken connection is gone on with, an ended program is not.\n\nExit codes:\n  0  every file was taken (with --no-wait: stored)\n  1  one was refused, by the service or because of its rows; those behind it are left alone\n  2  the command line or the configuration is wrong\n  3  nothing got through"
     )]
     Import(Box<client::Import>),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum UsersCommand {
+    /// Look somebody up: which devices, which audiences, which outcomes, and why.
+    #[command(
+        after_help = "Example:\n  fanfare users show ann --json\n\nKeys are shown as hashes, as in exports."
+    )]
+    Show(users::Show),
+    /// Write everything that is held about somebody into a file to hand to the person, keys in full.
+    #[command(after_help = "Example:\n  fanfare users export ann --out ann.json")]
+    Export(users::Export),
+    /// Forget somebody everywhere, and print the receipt.
+    #[command(
+        after_help = "Example:\n  fanfare users erase ann --yes\n\nThe person gets nothing more from the answer on. It waits until everything but snapshots is cleared; the receipt says\nwhen those go. What was under way, an upload in parts for example, is waited for."
+    )]
+    Erase(users::Erase),
 }
 
 #[derive(Subcommand)]

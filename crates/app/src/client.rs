@@ -6,6 +6,7 @@ mod follow;
 pub(crate) mod reading;
 mod source;
 mod transfer;
+pub(crate) mod users;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,6 +136,16 @@ fn refused(error: anyhow::Error) -> Result<bool> {
     }
 }
 
+/// Where the service is.
+fn base(server: Option<&str>, config: &Config) -> Result<String> {
+    let listen = config.api.listen;
+    match server {
+        Some(url) => Ok(url.trim_end_matches('/').to_owned()),
+        None if listen.port() == 0 => bail!("api.listen names no port: say --server http://127.0.0.1:PORT"),
+        None => Ok(format!("http://{listen}")),
+    }
+}
+
 /// Somebody who uploads.
 struct Client<'a> {
     calls: Calls,
@@ -144,14 +155,7 @@ struct Client<'a> {
 
 impl<'a> Client<'a> {
     fn new(common: &'a Common, config: &Config) -> Result<Self> {
-        let listen = config.api.listen;
-        let base = match &common.server {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None if listen.port() == 0 => {
-                bail!("api.listen names no port: say --server http://127.0.0.1:PORT")
-            }
-            None => format!("http://{listen}"),
-        };
+        let base = base(common.server.as_deref(), config)?;
         common.reading.check()?;
         let clock = runtime::real().clock;
         let calls = Calls::new(base, &common.actor, Arc::clone(&clock), common.give_up_after)?;

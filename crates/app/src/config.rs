@@ -95,6 +95,7 @@ pub(crate) struct Resolver {
 pub(crate) struct Retention {
     pub(crate) uploads_days: u32,
     pub(crate) exports_days: u32,
+    pub(crate) inquiries_days: u32,
     pub(crate) snapshots_days: u32,
 }
 
@@ -234,7 +235,8 @@ impl Config {
         must(self.uploads.at_once_max > 0, "uploads.at_once_max: must be at least 1");
         must(self.api.idle_s_max > 0, "api.idle_s_max: must be at least 1");
         must(!self.backend.folder.as_os_str().is_empty(), "backend.folder: must not be empty");
-        let days = [self.retention.uploads_days, self.retention.exports_days, self.retention.snapshots_days];
+        let Retention { uploads_days, exports_days, inquiries_days, snapshots_days } = self.retention;
+        let days = [uploads_days, exports_days, inquiries_days, snapshots_days];
         must(days.iter().all(|days| (1..=3_650).contains(days)), "retention: each must be 1 to 3650 days");
         must(self.resolver.build_bytes_max >= 1 << 24, "resolver.build_bytes_max: must be at least 16 MiB");
         let shards = [self.dispatcher.shard_devices_apns, self.dispatcher.shard_devices_fcm];
@@ -400,6 +402,38 @@ mod tests {
     fn a_file_that_is_no_toml_names_the_line() {
         let mistakes = load("[api]\nlisten = \n", &[]).unwrap_err().0;
         assert!(mistakes[0].contains("fanfare.toml:2:"), "{mistakes:?}");
+    }
+
+    /// The kinds in the table of `docs/privacy.md`: the first word of each row in backquotes, with the whole row.
+    fn documented() -> Vec<(String, String)> {
+        let text = include_str!("../../../docs/privacy.md");
+        let rows = text.lines().filter_map(|line| {
+            let (kind, _) = line.strip_prefix("| `")?.split_once('`')?;
+            Some((kind.to_owned(), line.to_owned()))
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn the_documentation_of_personal_data_has_every_kind_that_is_kept_with_its_key() {
+        use model::retention::Kind;
+        let documented = documented();
+        let kinds: Vec<&str> = documented.iter().map(|(kind, _)| kind.as_str()).collect();
+        assert_eq!(kinds, Kind::ALL.map(Kind::name));
+        let default: Table = DEFAULT.parse().unwrap();
+        for ((_, row), kind) in documented.iter().zip(Kind::ALL) {
+            let key = kind.key();
+            assert_eq!(key.is_some(), row.contains("retention.") || row.contains("uploads.age"), "{row}");
+            let Some(key) = key else { continue };
+            assert!(row.contains(&format!("`{key}`")), "{row}");
+            let (section, name) = key.split_once('.').unwrap();
+            assert!(default[section].as_table().unwrap().contains_key(name), "{key} can be set");
+        }
+        let settable = default["retention"].as_table().unwrap().keys();
+        for name in settable {
+            let key = format!("retention.{name}");
+            assert!(Kind::ALL.iter().any(|kind| kind.key() == Some(&key)), "{key} is said to keep something");
+        }
     }
 
     #[test]

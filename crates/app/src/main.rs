@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use cli::{AudienceCommand, Bench, Cli, Command, ConfigCommand, DevicesCommand, Role};
+use cli::{AudienceCommand, Bench, Cli, Command, ConfigCommand, DevicesCommand, Role, UsersCommand};
 use config::{Config, Mistakes};
 use roles::RoleName;
 
@@ -87,6 +87,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Audience(AudienceCommand::Upload(upload)) => return Ok(verdict(upload.run(&config()?)?)),
         Command::Devices(DevicesCommand::Import(import)) => return Ok(verdict(import.run(&config()?)?)),
+        Command::Users(UsersCommand::Show(show)) => return Ok(verdict(show.run(&config()?)?)),
+        Command::Users(UsersCommand::Export(export)) => return Ok(verdict(export.run(&config()?)?)),
+        Command::Users(UsersCommand::Erase(erase)) => return Ok(verdict(erase.run(&config()?)?)),
         Command::Config(ConfigCommand::Check) => {
             config()?;
             println!("the configuration is good");

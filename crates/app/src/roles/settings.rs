@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::ShardSizes;
+use model::retention::Periods;
 use model::runtime::Runtime;
 use push::{EngineConfig, Live, Outside, PoolConfig};
 use worker::{Machine, Sending};
@@ -33,7 +34,7 @@ pub(super) fn api(config: &Config) -> api::Config {
     api::Config {
         upload_bytes_max: config.api.upload_bytes_max,
         idle: Duration::from_secs(config.api.idle_s_max),
-        upload_age_max: Duration::from_secs(config.uploads.age_s_max),
+        retention: periods(config),
         uploads_max: usize::try_from(config.uploads.at_once_max).unwrap_or(usize::MAX),
         sizes: ShardSizes {
             apns: config.dispatcher.shard_devices_apns,
@@ -46,16 +47,28 @@ pub(super) fn api(config: &Config) -> api::Config {
     }
 }
 
+fn periods(config: &Config) -> Periods {
+    Periods {
+        uploads: days(config.retention.uploads_days),
+        parts: Duration::from_secs(config.uploads.age_s_max),
+        exports: days(config.retention.exports_days),
+        inquiries: days(config.retention.inquiries_days),
+        snapshots: days(config.retention.snapshots_days),
+    }
+}
+
 fn days(number: u32) -> Duration {
     Duration::from_secs(u64::from(number) * 24 * 3_600)
 }
 
 pub(super) fn resolver(config: &Config) -> audience::Config {
+    let periods = periods(config);
     audience::Config {
         build_bytes_max: usize::try_from(config.resolver.build_bytes_max).unwrap_or(usize::MAX),
-        uploads_kept: days(config.retention.uploads_days),
-        exports_kept: days(config.retention.exports_days),
-        snapshots_kept: days(config.retention.snapshots_days),
+        uploads_kept: periods.uploads,
+        exports_kept: periods.exports,
+        inquiries_kept: periods.inquiries,
+        snapshots_kept: periods.snapshots,
         limits: limits(config),
         ..audience::Config::default()
     }

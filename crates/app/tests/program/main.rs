@@ -6,6 +6,7 @@ mod demo;
 mod faults;
 mod mistakes;
 mod nginx;
+mod people;
 mod roles;
 mod support;
 mod uploads;

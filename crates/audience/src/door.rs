@@ -16,6 +16,8 @@ pub(crate) const NO_DEVICE: &str = "no_device";
 pub(crate) const HELD_BACK: &str = "held_back";
 /// The reason of those whom a sample did not choose.
 pub(crate) const NOT_CHOSEN: &str = "not_chosen";
+/// The reason of those who asked to be forgotten.
+pub(crate) const ERASED: &str = Cause::Erased.name();
 /// The reason of devices that others have, and of those who have no other device.
 pub(crate) const DUPLICATE_KEY: &str = "duplicate_key";
 

@@ -24,8 +24,10 @@ use crate::inquire::files;
 use crate::search::{Needles, search};
 use crate::upload::step;
 
-/// Blobs that were written here and may name people, by their beginnings.
-const WRITTEN_HERE: [&str; 1] = ["exports/"];
+/// Blobs that were written here and may name people, by their beginnings and endings.
+const WRITTEN_HERE: [(&str, &str); 2] = [("exports/", ""), ("uploads/", ".left-out")];
+/// Endings of what stands beside an upload, once its work is over.
+const BESIDE: [&str; 2] = [".bad-rows", ".left-out"];
 
 /// Looks after it until `shutdown`.
 pub(crate) async fn keep(desk: &Desk, shutdown: &CancellationToken) {
@@ -139,8 +141,7 @@ async fn under_way(desk: &Desk) -> Result<BTreeSet<String>> {
     let (store, blobs) = (&*desk.backend.store, &desk.backend.blobs);
     let mut names: BTreeSet<String> = blobs.growing().await?.into_iter().collect();
     let mut stored: BTreeSet<String> = blobs.list("uploads/").await?.into_iter().collect();
-    // They say where rows are bad, and nothing of what stood there.
-    stored.retain(|blob| !blob.ends_with(".bad-rows"));
+    stored.retain(|blob| !BESIDE.iter().any(|ending| blob.ends_with(ending)));
     stored.extend(blobs.list("imports/").await?);
     for row in audience::all(store).await? {
         if matches!(row.state, AudienceState::Uploaded | AudienceState::Resolving { .. }) {
@@ -209,8 +210,8 @@ async fn save(desk: &Desk, row: &mut Versioned<Erasure>) -> Result<()> {
 async fn clear_written(desk: &Desk, mut needles: Vec<Needles>) -> Result<Vec<u64>> {
     let blobs = &desk.backend.blobs;
     let mut named = vec![0; needles.len()];
-    for prefix in WRITTEN_HERE {
-        for blob in blobs.list(prefix).await? {
+    for (prefix, ending) in WRITTEN_HERE {
+        for blob in blobs.list(prefix).await?.into_iter().filter(|blob| blob.ends_with(ending)) {
             let Some(path) = blobs.file(&blob).await? else { continue };
             let found;
             (needles, found) = step(move || search(&path, needles)).await.map_err(broken)?;

@@ -11,7 +11,7 @@ use futures::stream::FuturesOrdered;
 use model::{Device, Manifest};
 
 use crate::desk::Desk;
-use crate::door::{DUPLICATE_KEY, Door, NO_DEVICE, UNKNOWN};
+use crate::door::{DUPLICATE_KEY, Door, ERASED, NO_DEVICE, UNKNOWN};
 use crate::error::{Error, Failure, Result};
 use crate::left_out::LeftOut;
 use crate::resolve::Work;
@@ -129,7 +129,12 @@ impl Packing {
             let devices = found.holdings.of(position);
             self.found_devices += devices.len() as u64;
             if devices.len() == 0 {
-                let reason = if is_known.next() == Some(&true) { NO_DEVICE } else { UNKNOWN };
+                let is_known = is_known.next() == Some(&true);
+                let reason = match self.door.is_erased(user) {
+                    true => ERASED,
+                    false if is_known => NO_DEVICE,
+                    false => UNKNOWN,
+                };
                 self.left_out.user(reason, user, 0)?;
             } else if let Some(reason) = self.door.turns_away(user) {
                 self.left_out.user(reason, user, devices.len())?;

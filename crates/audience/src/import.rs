@@ -8,12 +8,11 @@ use backend::directory::Imported;
 use backend::rows::{Versioned, import};
 use model::audience::{BadRows, PPM, ReadReport, Upload, UploadRows};
 use model::import::{Import, ImportReport, ImportState};
-use model::suppression::Cause;
 use model::{Device, ImportId, Platform};
 use serde_json::json;
 
 use crate::desk::{Desk, Pulse};
-use crate::door::Door;
+use crate::door::{Door, ERASED};
 use crate::error::{Error, Failure, Result};
 use crate::rows::{Reading, Rows};
 use crate::upload::{self, STEP_ROWS, failure, step};
@@ -79,7 +78,7 @@ impl Work<'_> {
             self.import(path, reading, None, &door).await?;
         }
         if self.erased > 0 {
-            self.report.read.left_out.insert(Cause::Erased.name().to_owned(), self.erased);
+            self.report.read.left_out.insert(ERASED.to_owned(), self.erased);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use device_map::Duplicate;
 use model::Device;
 use model::left_out::{Kept, LeftOutDevice, LeftOutRow};
 
-use crate::door::DUPLICATE_KEY;
+use crate::door::{DUPLICATE_KEY, ERASED};
 use crate::error::{Error, Result};
 use crate::key_hash::KeyHash;
 use crate::row_list::RowList;
@@ -44,6 +44,8 @@ impl LeftOut {
     pub(crate) fn user(&mut self, reason: &'static str, user: &str, devices: usize) -> Result<()> {
         *self.users.entry(reason).or_default() += 1;
         self.devices(reason, devices as u64);
+        // Whoever asked to be forgotten counts, and is not written down.
+        let user = if reason == ERASED { "" } else { user };
         self.push(&LeftOutRow { user: user.into(), reason: reason.into(), device: None, kept: None })
     }
 
@@ -65,6 +67,14 @@ impl LeftOut {
     pub(crate) fn device(&mut self, reason: &'static str, device: &Device) -> Result<()> {
         *self.users.entry(reason).or_default() += 1;
         self.devices(reason, 1);
+        if reason == ERASED {
+            return self.push(&LeftOutRow {
+                user: "".into(),
+                reason: reason.into(),
+                device: None,
+                kept: None,
+            });
+        }
         let hash = KeyHash::of(device.key.as_bytes());
         let row = LeftOutRow {
             user: (&*device.user).into(),

@@ -65,7 +65,7 @@ impl Operation {
                 | Operation::Grown
                 | Operation::Growing
                 | Operation::GrowingFile
-                | Operation::Devices
+                | Operation::Holdings
                 | Operation::Knows
                 | Operation::Count
         )

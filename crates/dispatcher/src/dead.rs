@@ -2,13 +2,14 @@
 
 use backend::queues::DeadOf;
 use backend::rows::shard::{self, ShardName, Standing};
-use backend::rows::{audience, export, import};
+use backend::rows::{audience, export, import, inquiry};
 use backend::store::{Expect, Written};
 use backend::{Delivery, Queue};
 use model::audience::AudienceState;
 use model::export::{Export, ExportState};
 use model::import::{Import, ImportState};
-use model::queued::{Resolve, ShardMessage, TakeIn, ToResolver, Trigger, WriteOut};
+use model::inquiry::{Inquiry, InquiryState};
+use model::queued::{LookUp, Resolve, ShardMessage, TakeIn, ToResolver, Trigger, WriteOut};
 use report::{Positions, ShardRecord, record};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -88,6 +89,7 @@ impl Dispatcher {
                 Ok(ToResolver::Resolve(resolve)) => self.fail_audience(&resolve).await,
                 Ok(ToResolver::TakeIn(take_in)) => self.fail_import(&take_in).await,
                 Ok(ToResolver::WriteOut(write_out)) => self.fail_export(&write_out).await,
+                Ok(ToResolver::LookUp(look_up)) => self.fail_inquiry(&look_up).await,
                 Err(_) => Ok("dropped: no message of ours"),
             },
             DeadOf::Triggers => match serde_json::from_str::<Trigger>(body) {
@@ -142,6 +144,22 @@ impl Dispatcher {
         let failed = Export { state: ExportState::Failed { why: given_up("writing") }, ..row.body };
         store.write(vec![export::put(&failed, Expect::Version(row.version))]).await?;
         Ok("the export failed")
+    }
+
+    async fn fail_inquiry(&self, look_up: &LookUp) -> Result<&'static str> {
+        let store = &*self.backend.store;
+        let Some(row) = inquiry::get(store, look_up.inquiry).await? else {
+            return Ok("dropped: no such inquiry");
+        };
+        if row.body.state.is_over() {
+            return Ok("dropped: the inquiry is over");
+        }
+        let failed = Inquiry { state: InquiryState::Failed { why: given_up("looking") }, ..row.body };
+        let written = store.write(vec![inquiry::put(&failed, Expect::Version(row.version))]).await?;
+        if matches!(written.first(), Some(Written::Done(_))) {
+            self.backend.blobs.delete(&inquiry::user_blob(failed.id)).await?;
+        }
+        Ok("the inquiry failed")
     }
 
     /// A slice whose trigger is dead is planned without one; a launch that cannot be planned is stopped.

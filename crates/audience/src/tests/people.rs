@@ -271,7 +271,7 @@ async fn work_under_way_is_waited_for_and_so_is_what_comes_of_it() {
     let bench = Bench::new();
     bench.know(&devices(4)).await;
     // A resolver has looked at the late list, and freezes afterwards.
-    let upload = bench.blob("uploads/7/1", everybody(4).as_bytes()).await;
+    let upload = bench.blob("uploads/7/1", csv(&devices(4)).as_bytes()).await;
     let slow = bench.audience(7, None, upload).await;
     let mut row = bench.read(slow).await;
     row.state = AudienceState::Resolving { rows: 1 };

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use backend::queues::{LEASE, RECEIVES_MAX};
 use backend::rows::shard::{self, Claim, ShardName, ShardRow};
-use backend::rows::{audience, audit, export, import};
+use backend::rows::{audience, audit, export, import, inquiry};
 use backend::store::Expect;
 use backend::{Outgoing, Queue};
 use model::audience::{AudienceState, BadRows, Defaults, Packing, Upload, UploadFormat, UploadRows};
 use model::export::{Export, ExportFormat, ExportState, Subject};
 use model::import::{Import, ImportState};
-use model::queued::{Resolve, TakeIn, ToResolver, WriteOut};
+use model::inquiry::{Inquiry, InquiryState};
+use model::queued::{LookUp, Resolve, TakeIn, ToResolver, WriteOut};
+use model::suppression::UserHash;
 use model::{
-    Audience, AudienceId, Class, Digest, ExportId, ImportId, LaunchId, Outcome, Platform, Policy, Reason,
+    Audience, AudienceId, Class, Digest, ExportId, ImportId, InquiryId, LaunchId, Outcome, Platform, Policy,
+    Reason, Timestamp,
 };
 
 use crate::stage::{Stage, config};
@@ -162,10 +165,18 @@ fn unfinished(stage: &Stage) -> (Audience, Import, Export) {
 async fn what_no_resolver_gets_through_has_failed() {
     let stage = Stage::new().await;
     let (audience, import, export) = unfinished(&stage);
+    let inquiry = Inquiry {
+        id: InquiryId(4),
+        user: UserHash([4; 16]),
+        asked_by: "ann".into(),
+        state: InquiryState::Asked,
+        created_at: Timestamp(1),
+    };
     let writes = vec![
         audience::put(&audience, Expect::Absent),
         import::put(&import, Expect::Absent),
         export::put(&export, Expect::Absent),
+        inquiry::put(&inquiry, Expect::Absent),
     ];
     let store = &*stage.backend.store;
     store.write(writes).await.unwrap();
@@ -174,6 +185,7 @@ async fn what_no_resolver_gets_through_has_failed() {
         ToResolver::Resolve(Resolve { audience: audience.id }),
         ToResolver::TakeIn(TakeIn { import: import.id }),
         ToResolver::WriteOut(WriteOut { export: export.id }),
+        ToResolver::LookUp(LookUp { inquiry: inquiry.id }),
     ];
     let letters = work.iter().map(|work| Outgoing::now(serde_json::to_string(work).unwrap()));
     let letters = letters.chain([Outgoing::now("rubbish".into())]).collect();
@@ -188,5 +200,7 @@ async fn what_no_resolver_gets_through_has_failed() {
     assert_eq!(stage.backend.blobs.get(UPLOAD).await.unwrap(), None, "it holds keys");
     let export = export::get(store, export.id).await.unwrap().unwrap().body;
     assert!(matches!(export.state, ExportState::Failed { .. }));
+    let inquiry = inquiry::get(store, inquiry.id).await.unwrap().unwrap().body;
+    assert!(matches!(inquiry.state, InquiryState::Failed { .. }));
     assert_eq!(stage.backend.queues.depth(dead).await.unwrap(), 0);
 }

@@ -7,7 +7,9 @@ mod config;
 mod extract;
 mod guard;
 mod idempotency;
+mod late_list;
 mod metrics;
+mod packed;
 mod problem;
 mod routes;
 mod upload;
@@ -40,13 +42,14 @@ pub struct Api {
     pub(crate) metrics: Arc<metrics::Metrics>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) holders: Arc<upload::hold::Holders>,
+    pub(crate) late_list: Arc<late_list::LateList>,
 }
 
 impl Api {
     /// An API over `backend`. Endless answers end when `shutdown` does.
     pub fn new(backend: Backend, runtime: Runtime, config: Config, shutdown: CancellationToken) -> Self {
-        let (metrics, holders) = (Arc::default(), Arc::default());
-        Self { backend, runtime, config: Arc::new(config), metrics, shutdown, holders }
+        let (metrics, holders, late_list) = (Arc::default(), Arc::default(), Arc::default());
+        Self { backend, runtime, config: Arc::new(config), metrics, shutdown, holders, late_list }
     }
 
     /// Forgets uploads in parts with which nobody went on, as [`serve`] does from time to time; how many those were.

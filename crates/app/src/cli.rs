@@ -127,6 +127,16 @@ pub(crate) enum AudienceCommand {
         after_help = "Examples:\n  fanfare audience upload fans.csv.gz --name \"Everybody\"\n  zcat fans.csv.gz | fanfare audience upload - --format csv --audience aud_... --json\n\nFrom standard input a broken connection is gone on with, an ended program is not.\n\nExit codes:\n  0  frozen (with --no-wait: stored)\n  1  refused, by the service or because of its rows\n  2  the command line or the configuration is wrong\n  3  nothing got through"
     )]
     Upload(Box<client::Upload>),
+    /// Fetch the list of those whom an audience's snapshot does not have, each with the reason.
+    #[command(
+        after_help = "Examples:\n  fanfare audience left-out aud_... --format csv --out left-out.csv\n  fanfare audience left-out aud_... | grep duplicate_key"
+    )]
+    LeftOut(Box<client::lists::LeftOut>),
+    /// Say what changed from one frozen audience to another: who came, went and stayed, by market and platform.
+    #[command(
+        after_help = "Examples:\n  fanfare audience diff aud_TODAY aud_YESTERDAY\n  fanfare audience diff aud_... aud_... --json --format csv --out changed.csv"
+    )]
+    Diff(Box<client::lists::Diff>),
 }
 
 #[derive(Subcommand)]

@@ -1,8 +1,9 @@
 //! Commands that are clients of the HTTP API: they upload a file, however often the connection breaks, and say what became of
-//! it.
+//! it; or fetch one.
 
 mod calls;
 mod follow;
+pub(crate) mod lists;
 pub(crate) mod reading;
 mod source;
 mod transfer;
@@ -102,14 +103,14 @@ impl Import {
 impl Upload {
     /// True when the list was taken.
     pub(crate) fn run(self, config: &Config) -> Result<bool> {
-        let Self { file, name, audience, common } = self;
+        let Self { file, name, audience, sandbox, common } = self;
         block_on(async move {
             let client = Client::new(&common, config)?;
             // A file that cannot be read makes no audience.
             Source::check(&file)?;
             let path = match (audience, name) {
                 (Some(id), _) => format!("/v1/audiences/{id}"),
-                (None, Some(name)) => match client.make(&name, self.sandbox).await {
+                (None, Some(name)) => match client.make(&name, sandbox).await {
                     Err(error) => return refused(error),
                     Ok(path) => path,
                 },
@@ -125,6 +126,18 @@ fn block_on(work: impl Future<Output = Result<bool>>) -> Result<bool> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
 }
 
+/// The service's address: as it is said, or as the configuration has it.
+fn base(server: Option<&str>, config: &Config) -> Result<String> {
+    let listen = config.api.listen;
+    match server {
+        Some(url) => Ok(url.trim_end_matches('/').to_owned()),
+        None if listen.port() == 0 => {
+            bail!("api.listen names no port: say --server http://127.0.0.1:PORT")
+        }
+        None => Ok(format!("http://{listen}")),
+    }
+}
+
 /// Says that the service refused, which is no failure of this program.
 fn refused(error: anyhow::Error) -> Result<bool> {
     match error.downcast_ref::<Refused>() {
@@ -133,16 +146,6 @@ fn refused(error: anyhow::Error) -> Result<bool> {
             Ok(false)
         }
         None => Err(error),
-    }
-}
-
-/// Where the service is.
-fn base(server: Option<&str>, config: &Config) -> Result<String> {
-    let listen = config.api.listen;
-    match server {
-        Some(url) => Ok(url.trim_end_matches('/').to_owned()),
-        None if listen.port() == 0 => bail!("api.listen names no port: say --server http://127.0.0.1:PORT"),
-        None => Ok(format!("http://{listen}")),
     }
 }
 

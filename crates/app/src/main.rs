@@ -86,6 +86,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             return Ok(verdict(validate.run(&config()?)?));
         }
         Command::Audience(AudienceCommand::Upload(upload)) => return Ok(verdict(upload.run(&config()?)?)),
+        Command::Audience(AudienceCommand::LeftOut(fetch)) => return Ok(verdict(fetch.run(&config()?)?)),
+        Command::Audience(AudienceCommand::Diff(diff)) => return Ok(verdict(diff.run(&config()?)?)),
         Command::Devices(DevicesCommand::Import(import)) => return Ok(verdict(import.run(&config()?)?)),
         Command::Users(UsersCommand::Show(show)) => return Ok(verdict(show.run(&config()?)?)),
         Command::Users(UsersCommand::Export(export)) => return Ok(verdict(export.run(&config()?)?)),

@@ -177,7 +177,10 @@ mod tests {
         config.apns.endpoint = "127.0.0.1:1".into();
         assert_eq!(host(&config, "a@sandbox"), "127.0.0.1");
         config.apns.sandbox_endpoint = "127.0.0.2:1".into();
-        assert_eq!((host(&config, "a"), host(&config, "a@sandbox")), ("127.0.0.1".into(), "127.0.0.2".into()));
+        assert_eq!(
+            (host(&config, "a"), host(&config, "a@sandbox")),
+            ("127.0.0.1".into(), "127.0.0.2".into())
+        );
     }
 
     #[test]

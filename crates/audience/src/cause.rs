@@ -38,10 +38,6 @@ pub(crate) enum Cause {
     Device(#[from] DeviceError),
     #[error("registered_at is {0}")]
     Time(#[from] TimestampError),
-    #[error(
-        "environment is neither production nor sandbox, is said of a device that is none of APNs, or contradicts the app"
-    )]
-    Environment,
 }
 
 impl Cause {
@@ -61,7 +57,6 @@ impl Cause {
             Cause::DeviceAmongUsers => "device_among_users",
             Cause::Device(error) => error.word(),
             Cause::Time(_) => "registered_at",
-            Cause::Environment => "environment",
         }
     }
 }

@@ -127,7 +127,8 @@ pub(crate) fn write(asked: Asked) -> Result<(ExportFile, u64, Difference)> {
         }
     }
     let door = &asked.door;
-    let rows = Rows { door, groups: [one.groups(), other.groups()], users: [&one_users, &other_users], changed };
+    let rows =
+        Rows { door, groups: [one.groups(), other.groups()], users: [&one_users, &other_users], changed };
     let (file, devices) = rows.write(&asked.path, asked.format)?;
     Ok((file, devices, difference))
 }

@@ -34,7 +34,7 @@ pub(crate) struct Door {
 
 impl Door {
     /// As the late list stands now.
-    pub(crate) async fn open(desk: &Desk, control: Option<Control>, takes_sandbox: bool) -> Result<Self> {
+    pub(crate) async fn open(desk: &Desk, control: Option<Control>) -> Result<Self> {
         let (store, blobs) = (&*desk.backend.store, &*desk.backend.blobs);
         let people = suppression::list(store).await?.body.read(blobs).await?;
         let late_list = if people.is_empty() {
@@ -43,13 +43,18 @@ impl Door {
             Some((people, suppression::hash_key(store, &*desk.runtime.randomness).await?))
         };
         let control = control.map(|control| (control, Lots::of_control(control.seed)));
-        Ok(Self { late_list, control, takes_sandbox })
+        Ok(Self { late_list, control, takes_sandbox: false })
     }
 
     /// Whether somebody asked to be forgotten, and must not be written down anew.
     pub(crate) fn is_erased(&self, user: &str) -> bool {
         let on_list = self.late_list.as_ref().and_then(|(people, key)| people.find(&key.user(user)));
         on_list == Some(Cause::Erased)
+    }
+
+    /// The same for whom devices of APNs' sandbox come in too, if so it is.
+    pub(crate) fn taking_sandbox(self, takes_sandbox: bool) -> Self {
+        Self { takes_sandbox, ..self }
     }
 
     /// Why somebody does not come in.

@@ -9,6 +9,7 @@ use backend::rows::{self, Versioned, audience, campaign, import, inquiry, launch
 use backend::{Expect, Store};
 use device_map::{Position, Snapshot, Users};
 use model::audience::UploadRows;
+use model::device::is_sandbox;
 use model::import::ImportState;
 use model::inquiry::{
     Answer, HeldDevice, HeldUpload, InAudience, InLaunch, Inquiry, InquiryState, OnLateList, SentDevice,
@@ -22,7 +23,7 @@ use model::{
 use serde_json::json;
 
 use crate::desk::Desk;
-use crate::door::{HELD_BACK, NO_DEVICE, NOT_CHOSEN, UNKNOWN};
+use crate::door::{HELD_BACK, NO_DEVICE, NOT_CHOSEN, SANDBOX, UNKNOWN};
 use crate::error::{Error, Failure, Result};
 use crate::upload::step;
 
@@ -152,7 +153,9 @@ async fn find_out(desk: &Desk, user: &str, hash: UserHash) -> std::result::Resul
     for launch in &launches {
         sent.extend(in_launch(desk, launch, found.get(&launch.snapshot).and_then(Option::as_ref)).await?);
     }
-    Ok(Answer { audiences, launches: sent, ..answer })
+    let mut answer = Answer { audiences, launches: sent, ..answer };
+    answer.note_accepted();
+    Ok(answer)
 }
 
 /// Every launch, the oldest first.
@@ -237,6 +240,7 @@ fn devices_of(
             key_hash: key_hash(&key),
             key: Some(key),
             registered_at: None,
+            last_accepted: None,
         };
         Some((position, device))
     };
@@ -282,6 +286,10 @@ impl Known<'_> {
         }
         if let Some(cause) = self.late() {
             return cause;
+        }
+        let is_of_sandbox = |device: &HeldDevice| is_sandbox(&device.app);
+        if is_of_users && !audience.sandbox && self.answer.devices.iter().all(is_of_sandbox) {
+            return SANDBOX.to_owned();
         }
         let is_held_back = |control: &model::selection::Control| {
             control.holds_back(Lots::of_control(control.seed).draw(self.user))

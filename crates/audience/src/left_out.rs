@@ -142,7 +142,7 @@ impl LeftOut {
             return Ok(());
         }
         self.listed += 1;
-        Ok(self.list.push(row).map_err(cannot_write)?)
+        self.list.push(row).map_err(cannot_write)
     }
 
     /// All users.

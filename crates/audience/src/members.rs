@@ -8,8 +8,8 @@ use model::Digest;
 use model::export::ExportFormat;
 
 use crate::desk::Desk;
-use crate::door::Door;
 use crate::device_rows::{DeviceRow, hash_of};
+use crate::door::Door;
 use crate::error::Failure;
 use crate::export::Steps;
 use crate::export_file::{ExportFile, cannot_write};

@@ -36,7 +36,7 @@ pub(crate) async fn run(desk: &Desk, id: AudienceId, receives: u32) -> Result<()
     if receives > desk.config.attempts_max {
         return work.fail(format!("it was begun {} times and never finished", receives - 1)).await;
     }
-    match work.resolve().await {
+    match Box::pin(work.resolve()).await {
         Ok(manifest) => work.end_frozen(&manifest).await,
         Err(Failure::Refused(why)) => work.fail(why).await,
         Err(Failure::Broken(error)) => match desk.gives_up(&error, receives) {
@@ -56,7 +56,7 @@ pub(crate) struct Work<'a> {
 impl Work<'_> {
     async fn resolve(&mut self) -> std::result::Result<Manifest, Failure> {
         self.save(AudienceState::Resolving { rows: 0 }).await?;
-        let door = Door::open(self.desk, self.row.body.control, self.row.body.sandbox).await?;
+        let door = Door::open(self.desk, self.row.body.control).await?.taking_sandbox(self.row.body.sandbox);
         let folder = self.desk.work_folder()?;
         let (sample, upload) = (self.row.body.sample.clone(), self.row.body.upload.clone());
         let manifest = match (sample, upload) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use model::audience::{Defaults, UploadFormat, UploadRows};
-use model::device::{SANDBOX_MARK, check_user, is_sandbox};
+use model::device::{check_user, mark};
 use model::{Device, Platform, Timestamp};
 
 use crate::cause::{Cause, Unreadable};
@@ -51,7 +51,7 @@ impl Taking {
         put(&mut device.key, said(texts, Column::Key)?);
         let Defaults { locale, market, .. } = &self.defaults;
         put(&mut device.app, or(texts, Column::App, self.defaults.app(platform))?);
-        mark(&mut device, texts[Column::Environment as usize].as_deref().unwrap_or_default())?;
+        mark(platform, &mut device.app, texts[Column::Environment as usize].as_deref().unwrap_or_default())?;
         put(&mut device.locale, or(texts, Column::Locale, locale.as_deref())?);
         put(&mut device.market, or(texts, Column::Market, market.as_deref())?);
         if self.names_users {
@@ -110,19 +110,6 @@ fn or<'a>(texts: &'a Texts<'_>, column: Column, default: Option<&'a str>) -> Res
         (Some("") | None, Some(default)) => Ok(default),
         (Some(text), _) => Ok(text),
         (None, None) => Err(Cause::Missing(column)),
-    }
-}
-
-/// Marks the app of a device whose row says `environment`.
-fn mark(device: &mut Device, environment: &str) -> Result<(), Cause> {
-    let is_apns = device.platform == Platform::Apns;
-    match (environment, is_apns, is_sandbox(&device.app)) {
-        ("", _, _) | ("production", true, false) | ("sandbox", true, true) => Ok(()),
-        ("sandbox", true, false) => {
-            device.app.push_str(SANDBOX_MARK);
-            Ok(())
-        }
-        _ => Err(Cause::Environment),
     }
 }
 

@@ -153,7 +153,8 @@ impl Defaults {
         for (app, platform) in [(&self.apns_app, Platform::Apns), (&self.fcm_app, Platform::Fcm)] {
             app.as_deref().map_or(Ok(()), |app| check_app(platform, app))?;
         }
-        let checks = [(&self.locale, &b"-_"[..], DeviceError::Locale), (&self.market, b".-_", DeviceError::Market)];
+        let checks =
+            [(&self.locale, &b"-_"[..], DeviceError::Locale), (&self.market, b".-_", DeviceError::Market)];
         let fault = checks
             .into_iter()
             .find(|(text, others, _)| text.as_deref().is_some_and(|text| !is_label(text, others)));

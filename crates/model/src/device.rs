@@ -120,6 +120,11 @@ pub enum DeviceError {
         "app is empty, longer than {LABEL_BYTES_MAX} bytes or not letters, digits, . - _ (an APNs topic may have @sandbox behind it)"
     )]
     App,
+    /// Not an environment of APNs, not an APNs device, or not the one that the app says.
+    #[error(
+        "environment is neither production nor sandbox, is said of a device that is none of APNs, or contradicts the app"
+    )]
+    Environment,
     /// Not shaped like a BCP 47 tag.
     #[error("locale is not a language tag of letters, digits, - _ of at most {LABEL_BYTES_MAX} bytes")]
     Locale,
@@ -137,6 +142,7 @@ impl DeviceError {
             DeviceError::ApnsKey => "apns_key",
             DeviceError::FcmKey => "fcm_key",
             DeviceError::App => "app",
+            DeviceError::Environment => "environment",
             DeviceError::Locale => "locale",
             DeviceError::Market => "market",
         }
@@ -144,6 +150,15 @@ impl DeviceError {
 }
 
 impl Device {
+    /// The device, of `production` or of the `sandbox` of APNs; when nothing is said, of what its app says.
+    ///
+    /// # Errors
+    /// [`DeviceError::Environment`].
+    pub fn in_environment(mut self, environment: &str) -> Result<Device, DeviceError> {
+        mark(self.platform, &mut self.app, environment)?;
+        Ok(self)
+    }
+
     /// Checks every field and brings an APNs key to lower case.
     pub fn checked(mut self) -> Result<Device, DeviceError> {
         check_user(&self.user)?;
@@ -155,6 +170,21 @@ impl Device {
         is_label(&self.locale, b"-_").then_some(()).ok_or(DeviceError::Locale)?;
         is_label(&self.market, b".-_").then_some(()).ok_or(DeviceError::Market)?;
         Ok(self)
+    }
+}
+
+/// Marks the app of a device whose environment is said.
+///
+/// # Errors
+/// [`DeviceError::Environment`]: there is none of this name, or the device is of another one.
+pub fn mark(platform: Platform, app: &mut String, environment: &str) -> Result<(), DeviceError> {
+    match (environment, platform, is_sandbox(app)) {
+        ("", _, _) | ("production", Platform::Apns, false) | ("sandbox", Platform::Apns, true) => Ok(()),
+        ("sandbox", Platform::Apns, false) => {
+            app.push_str(SANDBOX_MARK);
+            Ok(())
+        }
+        _ => Err(DeviceError::Environment),
     }
 }
 

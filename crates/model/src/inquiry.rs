@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{Device, Market, Platform};
 use crate::id::{AudienceId, CampaignId, Digest, InquiryId, LaunchId};
+use crate::outcome::Class;
 use crate::suppression::{Cause, UserHash};
 use crate::time::Timestamp;
 
@@ -97,6 +98,10 @@ pub struct HeldDevice {
     /// When the app registered it; absent where only a snapshot knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<Timestamp>,
+    /// Of a device in the directory the press of the last launch in which the provider accepted a message for it, as far as
+    /// snapshots reach back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_accepted: Option<Timestamp>,
 }
 
 /// Bytes of a key's BLAKE3 hash that are shown: enough that no two keys of an audience look alike.
@@ -117,6 +122,7 @@ impl From<&Device> for HeldDevice {
             key_hash: key_hash(&device.key),
             key: Some(device.key.clone()),
             registered_at: Some(device.registered_at),
+            last_accepted: None,
         }
     }
 }
@@ -188,6 +194,23 @@ pub struct HeldUpload {
 }
 
 impl Answer {
+    /// Reads off the launches when each device was last accepted.
+    pub fn note_accepted(&mut self) {
+        for device in &mut self.devices {
+            let is_it = |sent: &&SentDevice| {
+                let other = &sent.device;
+                (other.platform, &other.app, &other.key_hash)
+                    == (device.platform, &device.app, &device.key_hash)
+                    && sent.outcome == Class::Accepted.name()
+            };
+            let accepted = self
+                .launches
+                .iter()
+                .filter(|launch| launch.devices.iter().flatten().any(|sent| is_it(&sent)));
+            device.last_accepted = accepted.map(|launch| launch.pressed_at).max();
+        }
+    }
+
     /// The same without keys: whoever helps the person needs none.
     #[must_use]
     pub fn without_keys(mut self) -> Self {
@@ -244,6 +267,9 @@ mod tests {
         let json = serde_json::to_string(&answer).unwrap();
         assert_eq!(json.matches("c0ffee").count(), 3);
         assert_eq!(serde_json::from_str::<Answer>(&json).unwrap(), answer);
+        let mut answer = answer;
+        answer.note_accepted();
+        assert_eq!(answer.devices[0].last_accepted, Some(Timestamp(2)));
         let shown = serde_json::to_string(&answer.without_keys()).unwrap();
         assert_eq!((shown.matches("c0ffee").count(), shown.matches(&key_hash("c0ffee")).count()), (0, 3));
     }

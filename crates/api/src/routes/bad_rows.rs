@@ -1,24 +1,17 @@
 //! The full list of an upload's bad rows: stored packed, told plain, a line of JSON each.
 
-use std::io::{BufReader, Read as _};
-use std::path::Path;
-
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use backend::rows;
 use http::header;
 use model::audience::ReadReport;
 use model::{AudienceId, ImportId};
-use tokio::sync::mpsc;
 
 use crate::Api;
 use crate::extract::Place;
+use crate::packed;
 use crate::problem::{Problem, Result};
-
-const PART_BYTES: usize = 64 << 10;
-/// Parts that wait for whoever reads.
-const PARTS_MAX: usize = 4;
 
 /// List the rows of an audience's upload that could not be read: line, byte, reason and cause of each.
 #[utoipa::path(get, path = "/v1/audiences/{id}/bad-rows", tag = "audiences", params(("id" = String, Path)),
@@ -47,29 +40,5 @@ async fn answer(api: &Api, read: Option<ReadReport>) -> Result<Response> {
     let Some(blob) = read.bad_rows_blob else { return Ok((media_type, Body::empty()).into_response()) };
     let path = api.backend.blobs.file(&blob).await?;
     let path = path.ok_or_else(|| Problem::not_found("the list of bad rows"))?;
-    let (sender, parts) = mpsc::channel(PARTS_MAX);
-    tokio::task::spawn_blocking(move || unpack(&path, &sender));
-    let parts = futures::stream::unfold(parts, async |mut parts| Some((parts.recv().await?, parts)));
-    Ok((media_type, Body::from_stream(parts)).into_response())
-}
-
-/// Sends the unpacked file part by part, until nobody reads any more.
-fn unpack(path: &Path, parts: &mpsc::Sender<std::io::Result<Bytes>>) {
-    let opened = std::fs::File::open(path);
-    let opened = opened.and_then(|file| zstd::stream::read::Decoder::with_buffer(BufReader::new(file)));
-    let mut decoder = match opened {
-        Ok(decoder) => decoder,
-        Err(error) => return drop(parts.blocking_send(Err(error))),
-    };
-    loop {
-        let mut part = Vec::with_capacity(PART_BYTES);
-        let sent = match decoder.by_ref().take(PART_BYTES as u64).read_to_end(&mut part) {
-            Ok(0) => return,
-            Ok(_) => parts.blocking_send(Ok(part.into())),
-            Err(error) => return drop(parts.blocking_send(Err(error))),
-        };
-        if sent.is_err() {
-            return;
-        }
-    }
+    Ok((media_type, packed::body(path, packed::Told::AsItIs)).into_response())
 }

@@ -4,6 +4,7 @@ pub(crate) mod audiences;
 pub(crate) mod audit;
 pub(crate) mod bad_rows;
 pub(crate) mod campaigns;
+pub(crate) mod devices;
 pub(crate) mod directory;
 pub(crate) mod erasures;
 pub(crate) mod events;
@@ -15,6 +16,7 @@ pub(crate) mod inquiries;
 pub(crate) mod interlocks;
 pub(crate) mod launch;
 pub(crate) mod launches;
+pub(crate) mod left_out;
 pub(crate) mod live;
 pub(crate) mod projects;
 pub(crate) mod report;
@@ -48,6 +50,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(bad_rows::of_import))
         .routes(routes!(directory::count))
         .routes(routes!(directory::delete_user))
+        .routes(routes!(devices::put, devices::remove))
         .routes(routes!(audiences::create, audiences::list))
         .routes(routes!(audiences::get, audiences::delete))
         .routes(routes!(audiences::upload, audiences::options))
@@ -60,6 +63,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(erasures::get))
         .routes(routes!(retention::list))
         .routes(routes!(bad_rows::of_audience))
+        .routes(routes!(left_out::of_audience))
         .routes(routes!(uploads::head, uploads::get, uploads::append, uploads::cancel))
         .routes(routes!(campaigns::create, campaigns::list))
         .routes(routes!(campaigns::get, campaigns::replace))
@@ -75,6 +79,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(events::events))
         .routes(routes!(report::report))
         .routes(routes!(report::stages))
+        .routes(routes!(exports::create_of_launch))
         .routes(routes!(exports::create))
         .routes(routes!(exports::get))
         .routes(routes!(exports::file))

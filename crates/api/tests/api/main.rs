@@ -3,6 +3,8 @@
 
 mod bad_rows;
 mod campaigns;
+mod devices;
+mod exports;
 mod go;
 mod launches;
 mod parts;

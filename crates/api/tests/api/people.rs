@@ -98,6 +98,7 @@ async fn an_answer_shows_hashes_and_its_file_the_keys() {
         key_hash: key_hash("c0ffee"),
         key: Some("c0ffee".into()),
         registered_at: None,
+        last_accepted: None,
     };
     let answer = Answer { user: "ann-who-asks".into(), devices: vec![device], ..Answer::default() };
     let (bytes, blob) = (serde_json::to_vec(&answer).unwrap(), rows::inquiry::answer_blob(id, 1));

@@ -1,5 +1,5 @@
-//! `fanfare bench audience`: devices imported over HTTP, fresh and as an upsert, users uploaded, resolved and frozen, outcomes
-//! exported, by the real API and resolver on an embedded installation of its own.
+//! `fanfare bench audience`: devices imported over HTTP, fresh and as an upsert beside calls for one device each, users
+//! uploaded, resolved and frozen, outcomes exported, by the real API and resolver on an embedded installation of its own.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,9 @@ use report::{Part, Positions, ShardRecord};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
+use super::singles::{self, Singles};
 use crate::config::{Config, InstallationKind};
 use crate::demo::client::Client;
 use crate::demo::population::Population;
@@ -60,6 +62,8 @@ struct Figures {
     import_fresh_per_second: f64,
     import_upsert_s: f64,
     import_upsert_per_second: f64,
+    /// Calls for one device each, beside the upsert.
+    singles: Singles,
     upload_and_resolve_s: f64,
     export_s: f64,
     export_per_second: f64,
@@ -98,14 +102,21 @@ impl AudienceBench {
         let fresh = engineer.import().await?;
         // Every device again, registered a day later: each is changed.
         let again = Population { registered_at: registered_at + Duration::from_secs(86_400), ..population };
-        let upsert = Engineer {
+        let again = Engineer {
             client: client.clone(),
             clock: Arc::clone(&clock),
             population: again,
             patience: PATIENCE,
-        }
-        .import()
-        .await?;
+        };
+        let done = CancellationToken::new();
+        let upsert = async {
+            // Dropped also when the import fails.
+            let _done = done.clone().drop_guard();
+            again.import().await
+        };
+        let beside = client.acting_as("app")?;
+        let (upsert, singles) = futures::join!(upsert, singles::run(&beside, &*clock, &done));
+        let (upsert, singles) = (upsert?, singles?);
         let (audience, resolve) = engineer.audience().await?;
         let audience: Audience = client.get(&format!("/v1/audiences/{audience}")).await?;
         let snapshot = audience.snapshot().context("the audience is not frozen")?;
@@ -114,12 +125,12 @@ impl AudienceBench {
         let bytes = export(&client, &*clock, launch).await?;
         let export = clock.monotonic().since(start);
         let users = audience.report.context("a frozen audience without report")?.users;
-        let figures = self.figures(users, [fresh, upsert, resolve, export], bytes);
+        let figures = self.figures(users, [fresh, upsert, resolve, export], bytes, singles);
         service.stop().await?;
         Ok(figures)
     }
 
-    fn figures(&self, users: u64, times: [Duration; 4], export_bytes: u64) -> Figures {
+    fn figures(&self, users: u64, times: [Duration; 4], export_bytes: u64, singles: Singles) -> Figures {
         let [fresh, upsert, resolve, export] = times.map(|time| time.as_secs_f64());
         let devices = self.devices as f64;
         Figures {
@@ -129,6 +140,7 @@ impl AudienceBench {
             import_fresh_per_second: devices / fresh,
             import_upsert_s: upsert,
             import_upsert_per_second: devices / upsert,
+            singles,
             upload_and_resolve_s: resolve,
             export_s: export,
             export_per_second: devices / export,
@@ -230,6 +242,17 @@ impl Figures {
             (
                 "import again, all changed",
                 format!("{:.1} s, {:.0} devices/s", self.import_upsert_s, self.import_upsert_per_second),
+            ),
+            (
+                "one device a call, beside that",
+                format!(
+                    "{} calls, {:.0} a second; p50 {:.1}, p99 {:.1}, max {:.1} ms",
+                    self.singles.calls,
+                    self.singles.per_second,
+                    self.singles.p50_ms,
+                    self.singles.p99_ms,
+                    self.singles.max_ms
+                ),
             ),
             ("users uploaded, resolved and frozen", format!("{:.1} s", self.upload_and_resolve_s)),
             (

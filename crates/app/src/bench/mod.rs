@@ -2,4 +2,5 @@
 
 pub(crate) mod audience;
 pub(crate) mod push;
+mod singles;
 pub(crate) mod snapshot;

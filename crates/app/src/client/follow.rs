@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use model::Timestamp;
 use model::runtime::Clock;
 use serde_json::Value;
 
 use super::calls::Calls;
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// A resolver says every second that it is at work.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
 
 /// Somebody who waits for what becomes of an upload.
 pub(super) struct Shown<'a> {
@@ -31,11 +34,22 @@ impl Shown<'_> {
             now = self.calls.get(&path).await?;
             let rows = now["rows_read"].as_u64().or(now["rows"].as_u64());
             bar.set_position(rows.unwrap_or(0));
+            bar.set_message(match silent_s(&now, self.clock) {
+                Some(seconds) => format!("{}: nobody was at it for {seconds} s", self.named),
+                None => self.named.to_owned(),
+            });
             bar.tick();
         }
         bar.finish_and_clear();
         Ok(now)
     }
+}
+
+/// How long nobody was at work that is begun, if that is long: its resolver was killed, or stands still.
+fn silent_s(now: &Value, clock: &dyn Clock) -> Option<u64> {
+    let at: Timestamp = serde_json::from_value(now["worked_at"].clone()).ok()?;
+    let silent = clock.now().since(at);
+    (silent > SILENT_AFTER).then_some(silent.as_secs())
 }
 
 /// Where an import or audience is found.
@@ -83,7 +97,7 @@ pub(super) fn text(named: &str, over: &Value, base: &str) -> String {
         for (field, label) in NUMBERS.iter().filter(|(field, _)| number(field) > 0) {
             put(format_args!("  {} {label}", number(field)));
         }
-        for (field, label) in [("bad_by_reason", "bad"), ("left_out", "left out")] {
+        for (field, label) in [("bad_by_reason", "bad"), ("left_out", "left out"), ("not_in", "not in")] {
             for (reason, count) in report[field].as_object().into_iter().flatten() {
                 put(format_args!("  {label}: {count} {reason}"));
             }
@@ -94,6 +108,10 @@ pub(super) fn text(named: &str, over: &Value, base: &str) -> String {
         }
         if let (Some(_), Some(path)) = (report["bad_rows_blob"].as_str(), path(over)) {
             put(format_args!("  all bad rows: {base}{path}/bad-rows"));
+        }
+        if let (true, Some(path)) = (report["left_out_list"].is_object(), path(over)) {
+            let cut = if report["left_out_list"]["is_cut"] == true { ", the first of them" } else { "" };
+            put(format_args!("  who is not in{cut}: {base}{path}/left-out"));
         }
     }
     text

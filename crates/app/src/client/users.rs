@@ -263,7 +263,12 @@ fn shown(answer: &Value) -> String {
     let mut devices = Table::default();
     for device in list(answer, "devices") {
         let [platform, app, locale, market] = labels(device);
-        devices.row([platform, app, locale, market, word(device, "key_hash"), word(device, "registered_at")]);
+        let accepted = match word(device, "last_accepted") {
+            "" => String::new(),
+            at => format!("last accepted {at}"),
+        };
+        let (hash, registered) = (word(device, "key_hash"), word(device, "registered_at"));
+        devices.row([platform, app, locale, market, hash, registered, &accepted]);
     }
     devices.write(&mut text);
     put(&mut text, format_args!("audiences: {}", list(answer, "audiences").len()));

@@ -311,3 +311,32 @@ fn what_cannot_be_uploaded_is_told_by_its_exit_code() {
         assert!(ran.err.contains(said), "{said:?} not in {}", ran.err);
     }
 }
+
+#[test]
+fn what_changed_between_two_audiences_is_told_and_fetched_and_so_are_those_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), "");
+    let (_resolver, api) = (resolver(&config), Api::start(&config));
+    let url = api.url();
+    run(&["devices", "import", text(&devices(folder.path())), "--server", &url]).must_end_with(0);
+    let frozen = |name: &str, list: &str| -> String {
+        let file = folder.path().join(name);
+        std::fs::write(&file, list).unwrap();
+        let upload = ["audience", "upload", text(&file), "--name", name, "--server", &url, "--json"];
+        run(&upload).must_end_with(0).json()["result"]["id"].as_str().unwrap().to_owned()
+    };
+    let (one, other) = (frozen("one.csv", "user\nann\nnobody\n"), frozen("other.csv", "user\nbob\n"));
+    let file = folder.path().join("changed.csv");
+    let diff = ["audience", "diff", &one, &other, "--server", &url, "--format", "csv", "--out", text(&file)];
+    let told = run(&[&diff[..], &["--json"]].concat()).must_end_with(0).json();
+    let all = &told["difference"]["all"]["users"];
+    assert_eq!((&all["came"], &all["went"], &all["stayed"]), (&1.into(), &1.into(), &0.into()));
+    let rows = std::fs::read_to_string(&file).unwrap();
+    assert!(rows.contains("\ncame,ann,") && rows.contains("\nwent,bob,"), "{rows}");
+    let table = run(&diff[..6]).must_end_with(0).out;
+    assert!(table.contains("devices came") && table.contains("/file"), "{table}");
+    let left_out = run(&["audience", "left-out", &one, "--server", &url]).must_end_with(0).out;
+    assert_eq!(left_out, "{\"user\":\"nobody\",\"reason\":\"unknown\"}\n");
+    let unknown = "aud_00000000000000000000000000000001";
+    run(&["audience", "diff", &one, unknown, "--server", &url]).must_end_with(1);
+}

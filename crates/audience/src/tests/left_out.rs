@@ -199,11 +199,18 @@ async fn devices_of_the_sandbox_come_in_only_where_they_are_asked_for() {
         check_sums(report, Some(rows));
         assert_eq!((report.users, report.devices), (1, 1), "{rows:?}");
         assert_eq!(report.not_in_devices, [("sandbox".to_owned(), 3)].into());
-        let out: Vec<String> =
-            listed(&bench, &audience).await.into_iter().map(|(user, reason, _)| user + " " + &reason).collect();
+        let out: Vec<String> = listed(&bench, &audience)
+            .await
+            .into_iter()
+            .map(|(user, reason, _)| user + " " + &reason)
+            .collect();
         assert_eq!(out, ["both sandbox", "only sandbox", "only sandbox"]);
         if rows == UploadRows::Users {
-            assert_eq!(report.not_in, [("sandbox".to_owned(), 1)].into(), "the other has a device that is in");
+            assert_eq!(
+                report.not_in,
+                [("sandbox".to_owned(), 1)].into(),
+                "the other has a device that is in"
+            );
         }
         let asked = resolve_as(&bench, number + 10, Some(text), |audience| audience.sandbox = true).await;
         let report = asked.report.as_ref().unwrap();

@@ -5,7 +5,7 @@ use backend::rows::inquiry;
 use backend::rows::suppression;
 use backend::rows::upload::{self, PartsState};
 use model::erasure::{Erasure, ErasureState, Place as Where};
-use model::export::{Export, ExportFormat, ExportState, ExportWhat};
+use model::export::{Export, ExportFormat, ExportState, Subject};
 use model::inquiry::{Answer, Inquiry, InquiryState};
 use model::selection::{Control, Sample};
 use model::suppression::{Cause, Entry};
@@ -105,9 +105,10 @@ async fn export(bench: &Bench, number: u128, text: &str) -> String {
         devices: 1,
         digest: Digest::of(b""),
         at: bench.desk.now(),
+        difference: None,
     };
-    let (what, format, created_at) = (ExportWhat::Outcomes, ExportFormat::Csv, bench.desk.now());
-    let export = Export { id, launch: LaunchId(9), what, format, state, created_at };
+    let (subject, created_at) = (Subject::Outcomes { launch: LaunchId(9) }, bench.desk.now());
+    let export = Export { id, subject, format: ExportFormat::Csv, state, created_at, worked_at: None };
     bench.backend().store.write(vec![rows::export::put(&export, Expect::Absent)]).await.unwrap();
     blob
 }

@@ -9,7 +9,7 @@ use backend::fault::{self, Faults};
 use backend::rows::{campaign, launch, upload};
 use backend::store::query_all;
 use model::erasure::Erasure;
-use model::export::{ExportFormat, ExportWhat};
+use model::export::{ExportFormat, ExportState, Subject};
 use model::{Campaign, CampaignId, Content, ErasureId, Outcome, OutcomeRuns, UploadId};
 
 use super::exports::{LAUNCH, exported_of, launched, record};
@@ -83,12 +83,13 @@ async fn live(folder: &Path) -> Timestamp {
         launch::close(LAUNCH),
     ];
     backend.store.write(writes).await.unwrap();
-    for (what, format) in [
-        (ExportWhat::Outcomes, ExportFormat::Csv),
-        (ExportWhat::Outcomes, ExportFormat::Ndjson),
-        (ExportWhat::DeadDevices, ExportFormat::Csv),
+    for (subject, format) in [
+        (Subject::Outcomes { launch: LAUNCH }, ExportFormat::Csv),
+        (Subject::Outcomes { launch: LAUNCH }, ExportFormat::Ndjson),
+        (Subject::DeadDevices { launch: LAUNCH }, ExportFormat::Csv),
+        (members(&bench).await, ExportFormat::Csv),
     ] {
-        bench.moving_on(exported_of(&bench, what, format)).await;
+        bench.moving_on(exported_of(&bench, subject, format)).await;
     }
     let asked = ask_about(&bench, 1, ANN).await;
     let told = answer(&bench, asked).await;
@@ -103,6 +104,12 @@ async fn live(folder: &Path) -> Timestamp {
     let now = bench.desk.now();
     bench.close().await;
     now
+}
+
+/// An export of everybody in the audience that was launched.
+async fn members(bench: &Bench) -> Subject {
+    let audience = bench.read(AudienceId(1)).await;
+    Subject::Members { audience: audience.id, snapshot: audience.snapshot().unwrap() }
 }
 
 /// Files below `folder` that hold any trace of ann, packed or not; partitions of rows too.
@@ -305,11 +312,19 @@ async fn until_the_snapshots_go_only_they_name_the_person() {
     let bench = at(folder.path(), now);
     bench.moving_on(erase::round(&bench.desk)).await.unwrap();
     // What is written out from now on names nobody who is erased.
-    let export = bench.moving_on(exported_of(&bench, ExportWhat::Outcomes, ExportFormat::Csv)).await;
-    let model::export::ExportState::Done { blob, devices, .. } = export.state else { panic!("{export:?}") };
-    let text = String::from_utf8(bench.backend().blobs.get(&blob).await.unwrap().unwrap()).unwrap();
-    let blank = text.lines().filter(|line| line.starts_with(',') && line.ends_with(',')).count();
-    assert_eq!((text.lines().count() as u64, blank), (devices + 1, 2), "{text}");
+    let members = members(&bench).await;
+    let Subject::Members { audience, snapshot } = members else { panic!("{members:?}") };
+    let other = bench.read(AudienceId(9)).await;
+    let against_snapshot = other.snapshot().unwrap();
+    let difference = Subject::Difference { audience, snapshot, against: other.id, against_snapshot };
+    for (subject, wanted) in [(Subject::Outcomes { launch: LAUNCH }, 2), (members, 2), (difference, 0)] {
+        let export = bench.moving_on(exported_of(&bench, subject, ExportFormat::Csv)).await;
+        let ExportState::Done { blob, devices, .. } = export.state else { panic!("{export:?}") };
+        let text = String::from_utf8(bench.backend().blobs.get(&blob).await.unwrap().unwrap()).unwrap();
+        let is_blank = |line: &&str| line.starts_with(',') && line.ends_with(',');
+        let blank = text.lines().filter(is_blank).count();
+        assert_eq!((text.lines().count() as u64, blank), (devices + 1, wanted), "{text}");
+    }
     bench.close().await;
     let found = traces(folder.path(), now + DAY).await;
     assert_eq!(kinds(&found).into_iter().collect::<Vec<_>>(), ["map", "users"], "{found:?}");

@@ -44,6 +44,12 @@ pub async fn list(store: &dyn Store) -> Result<Versioned<List>> {
     Ok(row.unwrap_or_else(|| Versioned { version: 0, body: List::default() }))
 }
 
+/// The list's row unless it still has this version, which is then not read: it may be long.
+pub async fn newer_list(store: &dyn Store, version: u64) -> Result<Option<Versioned<List>>> {
+    let row = store.get(&[key()]).await?.into_iter().next().flatten();
+    row.filter(|row| row.version != version).map(|row| super::versioned(&row)).transpose()
+}
+
 impl List {
     /// The blob that the row names; others are left behind by changes that were overtaken.
     pub fn blob(&self) -> Option<&str> {

@@ -65,9 +65,8 @@ fn a_topic_reaches_its_own_environment_only() {
         assert!(refused.contains("environment"), "{refused}");
     }
     // One simulator may stand for both.
-    let simulated = |app| {
-        live(app, simulator(), Installation::Simulated, Trust::Simulator(ca()), Credential::ThrowAway)
-    };
+    let simulated =
+        |app| live(app, simulator(), Installation::Simulated, Trust::Simulator(ca()), Credential::ThrowAway);
     assert!(simulated("org.example.app").is_ok() && simulated("org.example.app@sandbox").is_ok());
     assert!(simulated("@sandbox").is_err() && simulated("a@b").is_err());
 }

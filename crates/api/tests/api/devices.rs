@@ -1,0 +1,87 @@
+//! Devices put and removed one by one.
+
+use model::Device;
+use serde_json::{Value, json};
+
+use crate::service::Service;
+
+const PATH: &str = "/v1/users/ann/devices";
+
+fn body(key: &str) -> Value {
+    json!({ "platform": "apns", "key": key, "app": "org.example", "locale": "en", "market": "us",
+            "registered_at": "2026-01-02T03:04:05Z" })
+}
+
+async fn known(service: &Service) -> Vec<Device> {
+    service.backend.directory.devices(&["ann".into()]).await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn a_device_is_added_changed_left_alone_and_removed() {
+    let service = Service::start();
+    let put = async |body: Value| service.json("PUT", PATH, &body).await;
+    assert_eq!(put(body("AB01")).await.json(), json!({ "outcome": "added" }));
+    assert_eq!(put(body("ab01")).await.json(), json!({ "outcome": "unchanged" }));
+    let mut moved = body("ab01");
+    moved["market"] = "de".into();
+    assert_eq!(put(moved).await.json(), json!({ "outcome": "changed" }));
+    let mut fresh = body("cd02");
+    fresh.as_object_mut().unwrap().remove("registered_at");
+    fresh["environment"] = "sandbox".into();
+    assert_eq!(put(fresh).await.json(), json!({ "outcome": "added" }));
+    let seen: Vec<_> =
+        known(&service).await.into_iter().map(|device| (device.key, device.app, device.market)).collect();
+    let text = |texts: [&str; 3]| texts.map(str::to_owned).into();
+    assert_eq!(seen, [text(["ab01", "org.example", "de"]), text(["cd02", "org.example@sandbox", "us"])]);
+
+    let remove = async |body: Value| service.json("DELETE", PATH, &body).await.status;
+    let named = |app: &str| json!({ "platform": "apns", "key": "AB01", "app": app });
+    assert_eq!(remove(named("org.other")).await, 204);
+    assert_eq!(known(&service).await.len(), 2, "a device of another app is another device");
+    assert_eq!(remove(named("org.example")).await, 204);
+    let sandbox = json!({ "platform": "apns", "key": "cd02", "app": "org.example", "environment": "sandbox" });
+    assert_eq!(remove(sandbox.clone()).await, 204);
+    assert_eq!(remove(sandbox).await, 204, "it is gone already");
+    assert_eq!(known(&service).await, []);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_device_is_named_and_the_key_is_not_repeated() {
+    let service = Service::start();
+    let wrong = [
+        ("key", json!("secret!"), "/key"),
+        ("app", json!("a b"), "/app"),
+        ("locale", json!(""), "/locale"),
+        ("market", json!("ü"), "/market"),
+        ("environment", json!("Sandbox"), "/environment"),
+        ("platform", json!("web"), "/platform"),
+        ("registered_at", json!("yesterday"), "/registered_at"),
+    ];
+    for (field, value, pointer) in wrong {
+        let mut body = body("ab01");
+        body[field] = value;
+        let answer = service.json("PUT", PATH, &body).await;
+        assert!((400..=422).contains(&answer.status), "{field}: {}", answer.text);
+        assert_eq!(answer.json()["errors"][0]["pointer"], pointer, "{}", answer.text);
+        assert!(!answer.text.contains("secret"), "{}", answer.text);
+    }
+    let long = format!("/v1/users/{}/devices", "u".repeat(257));
+    assert_eq!(service.json("PUT", &long, &body("ab01")).await.status, 400);
+    assert_eq!(service.json("PUT", PATH, &json!({ "key": "ab01" })).await.status, 400);
+    assert_eq!(known(&service).await, []);
+}
+
+#[tokio::test]
+async fn whoever_was_erased_stays_out_until_taken_off_the_late_list() {
+    let service = Service::start();
+    assert_eq!(service.json("PUT", PATH, &body("ab01")).await.status, 200);
+    assert_eq!(service.json("POST", "/v1/erasures", &json!({ "user": "ann" })).await.status, 202);
+    let refused = service.json("PUT", PATH, &body("ab02")).await;
+    assert_eq!(refused.problem(), (409, "/problems/erased".into()));
+    assert_eq!(known(&service).await, [], "nor does what was there come back");
+    assert_eq!(service.json("DELETE", "/v1/suppression/ann", &Value::Null).await.status, 200);
+    assert_eq!(service.json("PUT", PATH, &body("ab02")).await.status, 200);
+    let opted_out = json!({ "users": ["ann"], "cause": "opted_out" });
+    service.json("POST", "/v1/suppression", &opted_out).await;
+    assert_eq!(service.json("PUT", PATH, &body("ab03")).await.status, 200, "opting out is not leaving");
+}

@@ -123,12 +123,15 @@ impl Work<'_> {
             let devices = upload::next_devices(&mut rows, most)?;
             Ok((rows, devices))
         };
-        let (mut rows, mut devices) = self.during(0, step(first)).await??;
+        let (mut rows, (mut devices, mut last_line)) = self.during(0, step(first)).await??;
+        let mut behind = 0;
         while !devices.is_empty() {
             let read = devices.len();
             devices.retain(|device| !door.is_erased(&device.user));
             self.erased += (read - devices.len()) as u64;
             self.count_platforms(&devices);
+            let lines = (behind + 1, last_line);
+            behind = last_line;
             let next = step(move || {
                 let devices = upload::next_devices(&mut rows, most)?;
                 Ok((rows, devices))
@@ -137,8 +140,8 @@ impl Work<'_> {
             // A call that fails is not made again here: the whole import is, and what is known already changes nothing.
             let both = futures::future::join(directory.import(devices), next);
             let (stored, next) = self.during(done, both).await?;
-            self.add(stored?);
-            (rows, devices) = next?;
+            self.add(stored.map_err(|error| placed(error, lines))?);
+            (rows, (devices, last_line)) = next?;
         }
         step(move || upload::close(rows)).await
     }
@@ -195,6 +198,14 @@ impl Work<'_> {
         delete_file(self.desk, &self.row.body.upload.blob).await;
         Ok(())
     }
+}
+
+/// The error of a call for devices of these lines. It names the user, and is told to whoever sent the file.
+fn placed(mut error: backend::Error, (first, last): (u64, u64)) -> backend::Error {
+    if error.kind == backend::ErrorKind::Invalid {
+        error.message = format!("{}; a device of lines {first} to {last} was one too many", error.message);
+    }
+    error
 }
 
 async fn delete_file(desk: &Desk, blob: &str) {

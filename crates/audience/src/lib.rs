@@ -28,6 +28,7 @@ mod outcomes;
 #[cfg(feature = "parquet")]
 mod parquet_file;
 mod pinpoint;
+mod presence;
 mod resolve;
 mod role;
 mod row_list;

@@ -305,4 +305,4 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> io::Result<T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

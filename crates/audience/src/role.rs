@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::desk::Desk;
 use crate::error::{Error, Result};
 use crate::outbox::Outbox;
+use crate::presence::{self, Presence};
 use crate::{erase, export, garbage, import, inquire, resolve, suppress};
 
 /// Runs the role until `shutdown`. Work that is not finished by then is given back and begun anew by another.
@@ -27,13 +28,14 @@ pub async fn run(backend: Backend, runtime: Runtime, config: Config, shutdown: C
 }
 
 async fn take_all(desk: &Arc<Desk>, shutdown: &CancellationToken) {
-    desk.sweep();
+    let mut presence = be_present(desk);
+    sweep(desk).await;
     let (mut outbox, mut swept_at) = (Outbox::default(), desk.runtime.clock.monotonic());
     while !shutdown.is_cancelled() {
         let now = desk.runtime.clock.monotonic();
         if now.since(swept_at) >= desk.config.sweep_every {
             swept_at = now;
-            desk.sweep();
+            sweep(desk).await;
             if let Err(error) = outbox.sweep(desk).await {
                 tracing::warn!(error = &error as &dyn StdError, "resolver cannot look for forgotten work");
             }
@@ -47,7 +49,13 @@ async fn take_all(desk: &Arc<Desk>, shutdown: &CancellationToken) {
         match received {
             Ok(deliveries) => {
                 for delivery in deliveries {
+                    if let Some(presence) = &mut presence {
+                        presence.is_at(Some(&delivery.receipt));
+                    }
                     take(desk, &delivery, shutdown).await;
+                    if let Some(presence) = &mut presence {
+                        presence.is_at(None);
+                    }
                 }
             }
             Err(error) => {
@@ -59,6 +67,32 @@ async fn take_all(desk: &Arc<Desk>, shutdown: &CancellationToken) {
             }
         }
     }
+}
+
+/// Says that this resolver is here. Without that it works all the same, and is missed later.
+fn be_present(desk: &Desk) -> Option<Presence> {
+    match Presence::new(desk) {
+        Ok(presence) => Some(presence),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn StdError,
+                "resolver cannot leave a note for the case of its end"
+            );
+            None
+        }
+    }
+}
+
+/// Takes up what killed resolvers on this machine had, and removes what they left.
+async fn sweep(desk: &Desk) {
+    match presence::relieve_dead(desk).await {
+        Ok(0) => {}
+        Ok(number) => tracing::warn!(number, "the work of killed resolvers is taken up"),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn StdError, "resolver cannot look for killed ones");
+        }
+    }
+    desk.sweep();
 }
 
 /// Does the work of one message while keeping it hidden.

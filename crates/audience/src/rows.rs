@@ -125,6 +125,15 @@ impl Rows {
         self.tally.list = Some(list);
     }
 
+    /// Line of the row that was read last; of a Parquet file its row.
+    pub(crate) fn line(&self) -> u64 {
+        match &self.source {
+            Source::Text { lines, .. } => lines.number(),
+            #[cfg(feature = "parquet")]
+            Source::Parquet(file) => file.number(),
+        }
+    }
+
     /// The list of bad rows, to be finished.
     pub(crate) const fn take_list(&mut self) -> Option<RowList> {
         self.tally.list.take()

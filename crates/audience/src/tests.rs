@@ -10,6 +10,7 @@ mod left_out;
 mod people;
 mod resolving;
 mod role;
+mod rubbish;
 mod suppressing;
 mod traces;
 

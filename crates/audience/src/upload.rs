@@ -57,16 +57,17 @@ pub(crate) fn step<T: Send + 'static>(
     async move { running.await? }
 }
 
-/// At most `most` devices more; fewer only at the end.
-pub(crate) fn next_devices(rows: &mut Rows, most: usize) -> std::result::Result<Vec<Device>, Failure> {
-    let mut devices = Vec::with_capacity(most);
+/// At most `most` devices more, fewer only at the end, and the line of the last.
+pub(crate) fn next_devices(rows: &mut Rows, most: usize) -> std::result::Result<(Vec<Device>, u64), Failure> {
+    let (mut devices, mut line) = (Vec::with_capacity(most), 0);
     while devices.len() < most {
         match rows.next_device().map_err(failure)? {
             Some(device) => devices.push(device),
             None => break,
         }
+        line = rows.line();
     }
-    Ok(devices)
+    Ok((devices, line))
 }
 
 /// What reading a file showed, and the list of its bad rows, if there are any.

@@ -27,7 +27,7 @@ enum Floor {
 }
 
 /// A figure of `fanfare bench audience`, its name for people, and what is demanded at the full size.
-const FIGURES: [(&str, &str, Floor); 7] = [
+const FIGURES: [(&str, &str, Floor); 9] = [
     ("/import_fresh_per_second", "devices imported a second, fresh", Floor::AtLeast(400_000.0)),
     (
         "/import_upsert_per_second",
@@ -39,6 +39,12 @@ const FIGURES: [(&str, &str, Floor); 7] = [
     ("/upload_and_resolve_s", "seconds for users uploaded, resolved and frozen", Floor::AtMost(15.0)),
     ("/export_per_second", "outcomes exported a second", Floor::None),
     ("/peak_bytes", "most memory resident, bytes", Floor::None),
+    (
+        "/difference_per_second",
+        "devices compared a second, of all and of a sample of nine tenths",
+        Floor::None,
+    ),
+    ("/difference_peak_bytes", "most memory resident meanwhile, bytes", Floor::None),
 ];
 /// The size for which the floors are.
 const FULL: u64 = 6_000_000;

@@ -71,7 +71,8 @@ pub(crate) async fn put(
     let NewDevice { platform, key, app, locale, market, environment, registered_at } = new;
     let registered_at = registered_at.unwrap_or_else(|| api.runtime.clock.now());
     let device = Device { user, platform, key, app, locale, market, registered_at };
-    let device = device.in_environment(&environment).and_then(Device::checked).map_err(|error| fault(&error))?;
+    let device =
+        device.in_environment(&environment).and_then(Device::checked).map_err(|error| fault(&error))?;
     let user = device.user.clone();
     let imported = api.backend.directory.import(vec![device]).await?;
     // Behind the import: an erasure that comes later removes what was imported, one that came earlier is seen here.
@@ -99,7 +100,8 @@ pub(crate) async fn remove(
     // Locale and market name no device.
     let (locale, market, registered_at) = ("en".to_owned(), "all".to_owned(), Timestamp(0));
     let device = Device { user, platform, key, app, locale, market, registered_at };
-    let device = device.in_environment(&environment).and_then(Device::checked).map_err(|error| fault(&error))?;
+    let device =
+        device.in_environment(&environment).and_then(Device::checked).map_err(|error| fault(&error))?;
     let Device { user, platform, app, key, .. } = device;
     let dead = DeadDevice { user, platform, app, key, dead_since: Timestamp(u64::MAX) };
     api.backend.directory.prune(vec![dead]).await?;

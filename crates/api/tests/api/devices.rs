@@ -39,7 +39,8 @@ async fn a_device_is_added_changed_left_alone_and_removed() {
     assert_eq!(remove(named("org.other")).await, 204);
     assert_eq!(known(&service).await.len(), 2, "a device of another app is another device");
     assert_eq!(remove(named("org.example")).await, 204);
-    let sandbox = json!({ "platform": "apns", "key": "cd02", "app": "org.example", "environment": "sandbox" });
+    let sandbox =
+        json!({ "platform": "apns", "key": "cd02", "app": "org.example", "environment": "sandbox" });
     assert_eq!(remove(sandbox.clone()).await, 204);
     assert_eq!(remove(sandbox).await, 204, "it is gone already");
     assert_eq!(known(&service).await, []);

@@ -14,8 +14,8 @@ use model::campaign::{Content, Policy, Wave};
 use model::launch::Finish;
 use model::runtime::{Clock, Randomness};
 use model::{
-    Audience, CampaignId, Launch, LaunchId, Manifest, Outcome, OutcomeRuns, Plan, Purpose, ShardSizes,
-    Timestamp,
+    Audience, AudienceId, AudienceState, CampaignId, Launch, LaunchId, Manifest, Outcome, OutcomeRuns, Plan,
+    Purpose, ShardSizes, Timestamp,
 };
 use report::{Part, Positions, ShardRecord};
 use reqwest::Method;
@@ -69,6 +69,10 @@ struct Figures {
     export_per_second: f64,
     export_bytes: u64,
     peak_bytes: u64,
+    /// The difference between all of them and a tenth less, and the most memory meanwhile.
+    difference_s: f64,
+    difference_per_second: f64,
+    difference_peak_bytes: u64,
 }
 
 impl AudienceBench {
@@ -119,19 +123,32 @@ impl AudienceBench {
         let (upsert, singles) = (upsert?, singles?);
         let (audience, resolve) = engineer.audience().await?;
         let audience: Audience = client.get(&format!("/v1/audiences/{audience}")).await?;
+        let audience_id = audience.id;
         let snapshot = audience.snapshot().context("the audience is not frozen")?;
         let launch = write_launch(service.backend(), snapshot).await?;
         let start = clock.monotonic();
-        let bytes = export(&client, &*clock, launch).await?;
-        let export = clock.monotonic().since(start);
+        let asked = json!({ "format": "csv" });
+        let bytes = export(&client, &*clock, &format!("/v1/launches/{launch}/exports"), &asked).await?;
+        let exporting = clock.monotonic().since(start);
+        let peak_bytes = machine::peak_bytes();
         let users = audience.report.context("a frozen audience without report")?.users;
-        let figures = self.figures(users, [fresh, upsert, resolve, export], bytes, singles);
+        let sample = sample(&client, &*clock, audience_id, users - users / 10).await?;
+        machine::forget_peak();
+        let start = clock.monotonic();
+        let asked =
+            json!({ "what": "difference", "audience": audience_id, "against": sample, "format": "csv" });
+        export(&client, &*clock, "/v1/exports", &asked).await?;
+        let difference = clock.monotonic().since(start);
+        let mut figures =
+            self.figures(users, [fresh, upsert, resolve, exporting, difference], bytes, singles);
+        figures.difference_peak_bytes = machine::peak_bytes();
+        figures.peak_bytes = peak_bytes;
         service.stop().await?;
         Ok(figures)
     }
 
-    fn figures(&self, users: u64, times: [Duration; 4], export_bytes: u64, singles: Singles) -> Figures {
-        let [fresh, upsert, resolve, export] = times.map(|time| time.as_secs_f64());
+    fn figures(&self, users: u64, times: [Duration; 5], export_bytes: u64, singles: Singles) -> Figures {
+        let [fresh, upsert, resolve, export, difference] = times.map(|time| time.as_secs_f64());
         let devices = self.devices as f64;
         Figures {
             devices: self.devices,
@@ -145,7 +162,11 @@ impl AudienceBench {
             export_s: export,
             export_per_second: devices / export,
             export_bytes,
-            peak_bytes: machine::peak_bytes(),
+            peak_bytes: 0,
+            difference_s: difference,
+            // Both have all but a tenth.
+            difference_per_second: devices * 1.9 / difference,
+            difference_peak_bytes: 0,
         }
     }
 }
@@ -217,10 +238,24 @@ fn launch(manifest: &Manifest, randomness: &dyn Randomness, now: Timestamp) -> L
     }
 }
 
-/// Has every outcome exported and fetched; how many bytes that were.
-async fn export(client: &Client, clock: &dyn Clock, launch: LaunchId) -> Result<u64> {
-    let asked = json!({ "format": "csv" });
-    let made = client.call(Method::POST, &format!("/v1/launches/{launch}/exports"), Some(&asked)).await?;
+/// Has a sample drawn; its id.
+async fn sample(client: &Client, clock: &dyn Clock, of: AudienceId, users: u64) -> Result<AudienceId> {
+    let asked = json!({ "name": "nine tenths", "sample": { "of": of, "users": users } });
+    let made: Audience =
+        serde_json::from_value(client.call(Method::POST, "/v1/audiences", Some(&asked)).await?)?;
+    loop {
+        let audience: Audience = client.get(&format!("/v1/audiences/{}", made.id)).await?;
+        match audience.state {
+            AudienceState::Frozen { .. } => return Ok(made.id),
+            AudienceState::Failed { why } => bail!("the sample failed: {why}"),
+            _ => clock.sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+/// Has something exported; how many bytes that were.
+async fn export(client: &Client, clock: &dyn Clock, path: &str, asked: &Value) -> Result<u64> {
+    let made = client.call(Method::POST, path, Some(asked)).await?;
     let path = format!("/v1/exports/{}", text(&made, "id")?);
     loop {
         let export: Value = client.get(&path).await?;
@@ -260,8 +295,13 @@ impl Figures {
                 format!("{:.1} s, {:.0} devices/s", self.export_s, self.export_per_second),
             ),
             ("most memory resident", format!("{:.0} MB", self.peak_bytes as f64 / 1e6)),
+            (
+                "the difference to nine tenths of them",
+                format!("{:.1} s, {:.0} devices/s", self.difference_s, self.difference_per_second),
+            ),
+            ("most memory resident meanwhile", format!("{:.0} MB", self.difference_peak_bytes as f64 / 1e6)),
         ];
-        let lines = rows.iter().map(|(what, figure)| format!("  {what:<36} {figure}\n"));
+        let lines = rows.iter().map(|(what, figure)| format!("  {what:<38} {figure}\n"));
         format!("{} devices of {} users\n{}", self.devices, self.users, lines.collect::<String>())
     }
 }

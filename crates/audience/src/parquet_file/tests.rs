@@ -17,7 +17,7 @@ const DEVICES: &str =
     optional int64 registered_at (TIMESTAMP(MILLIS,true)); }";
 
 /// A file of `rows` devices in groups of `group`; every third says no locale and no time.
-fn file(rows: usize, group: usize, compression: Compression) -> Vec<u8> {
+pub(crate) fn file(rows: usize, group: usize, compression: Compression) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(DEVICES).unwrap());
     let properties = Arc::new(WriterProperties::builder().set_compression(compression).build());
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();

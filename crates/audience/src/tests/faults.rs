@@ -110,7 +110,8 @@ async fn faults_of_the_backend_change_nothing_of_what_comes_out() {
 async fn a_row_that_looks_as_ours_is_ours_only_after_a_lost_answer() {
     let bench = Bench::new();
     let (backend, faults) = fault::wrap(bench.backend().clone(), bench.clock.clone(), 1);
-    let desk = Desk { backend, runtime: bench.desk.runtime.clone(), config: Config::default() };
+    let runtime = bench.desk.runtime.clone();
+    let desk = Desk { backend, runtime, config: Config::default() };
     let write = |sort: &str| Write::put(Key::new("p", sort), Expect::Absent, b"x".to_vec());
     assert_eq!(desk.put(write("a")).await.unwrap(), 1);
     assert!(matches!(desk.put(write("a")).await, Err(crate::Error::Overtaken)));

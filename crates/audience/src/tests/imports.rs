@@ -96,7 +96,9 @@ async fn a_file_with_one_user_for_all_devices_is_refused_at_once() {
     let bench = Bench::with(Config { import_devices: 9_000, ..Config::default() });
     let devices: Vec<Device> = (0..10_001).map(|number| device("anonymous", number)).collect();
     let import = import_text(&bench, 1, &csv(&devices), BadRows::RejectAll).await;
-    assert_eq!(why(&import), "one user would have more than 10000 devices");
+    let wanted =
+        "one user would have more than 10000 devices; a device of lines 9002 to 10002 was one too many";
+    assert_eq!(why(&import), wanted);
     assert_eq!(import.report.unwrap().added, 9_000, "what was taken before is told");
 }
 

@@ -152,6 +152,49 @@ async fn what_killed_resolvers_left_is_swept_and_what_others_are_at_is_not() {
     assert_eq!(bench.staged(), 0);
 }
 
+/// As a process that was killed in the middle leaves it: the message hidden, the row begun, files in staging.
+async fn killed(bench: &Bench, audience: AudienceId) {
+    ask(bench, &ToResolver::Resolve(Resolve { audience })).await;
+    let taken = bench.backend().queues.receive(Queue::Resolve, 1, Duration::ZERO).await.unwrap();
+    let mut begun = bench.read(audience).await;
+    begun.state = AudienceState::Resolving { rows: 1 };
+    bench.backend().store.write(vec![rows::audience::put(&begun, Expect::Anything)]).await.unwrap();
+    let staging = bench.backend().blobs.staging();
+    std::fs::write(staging.join("resolver-77"), &taken[0].receipt).unwrap();
+    std::fs::create_dir(staging.join("work-77-1")).unwrap();
+    std::fs::write(staging.join("work-77-1/left-out"), "ann").unwrap();
+}
+
+#[tokio::test]
+async fn what_a_killed_resolver_was_at_is_taken_up_at_once_and_nothing_of_it_stays() {
+    let bench = Bench::new();
+    bench.know(&[device("u1", 1)]).await;
+    let upload = bench.blob("uploads/1/1", b"user\nu1\n").await;
+    let audience = bench.audience(1, None, upload).await;
+    killed(&bench, audience).await;
+    run_until_idle(&bench).await;
+    assert!(bench.read(audience).await.snapshot().is_some());
+    assert_eq!(bench.staged(), 0);
+}
+
+#[tokio::test]
+async fn a_message_whose_resolver_lives_is_left_alone() {
+    let bench = Bench::new();
+    let upload = bench.blob("uploads/1/1", b"user\nu1\n").await;
+    let audience = bench.audience(1, None, upload).await;
+    killed(&bench, audience).await;
+    let staging = bench.backend().blobs.staging();
+    let living = std::fs::File::open(staging.join("resolver-77")).unwrap();
+    living.lock().unwrap();
+    assert_eq!(crate::presence::relieve_dead(&bench.desk).await.unwrap(), 0);
+    let queues = &bench.backend().queues;
+    assert!(queues.receive(Queue::Resolve, 1, Duration::ZERO).await.unwrap().is_empty());
+    drop(living);
+    assert_eq!(crate::presence::relieve_dead(&bench.desk).await.unwrap(), 1);
+    let back = queues.receive(Queue::Resolve, 1, Duration::ZERO).await.unwrap();
+    assert_eq!(back[0].receives, 2, "having been begun counts");
+}
+
 #[tokio::test]
 async fn what_waits_is_enqueued_once_a_sweep_and_not_at_first_sight() {
     let bench = Bench::new();

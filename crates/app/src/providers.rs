@@ -205,7 +205,7 @@ mod tests {
         let name = |credentials: &Credentials, project| format!("{:?}", credentials.of(project).unwrap());
         assert!(name(&both, "one").contains("sender@one.example"), "{}", name(&both, "one"));
         assert!(name(&both, "two").contains("sender@two.example"));
-        let only = read(&[one.clone()], &["one", "another"]).unwrap();
+        let only = read(std::slice::from_ref(&one), &["one", "another"]).unwrap();
         assert!(name(&only, "another").contains("sender@one.example"));
         let fault = |files: &[PathBuf], projects: &[&str]| read(files, projects).err().unwrap().to_string();
         assert!(fault(&[one.clone(), two], &["three"]).contains("fcm three: none of several"));

@@ -89,7 +89,7 @@ async fn live(folder: &Path) -> Timestamp {
         (Subject::DeadDevices { launch: LAUNCH }, ExportFormat::Csv),
         (members(&bench).await, ExportFormat::Csv),
     ] {
-        bench.moving_on(exported_of(&bench, subject, format)).await;
+        Box::pin(bench.moving_on(exported_of(&bench, subject, format))).await;
     }
     let asked = ask_about(&bench, 1, ANN).await;
     let told = answer(&bench, asked).await;
@@ -272,7 +272,7 @@ fn copy(from: &Path, to: &Path) {
 async fn somebody_who_was_everywhere_is_nowhere_and_no_kill_in_between_changes_that() {
     let folder = tempfile::tempdir().unwrap();
     let before = folder.path().join("before");
-    let now = live(&before).await;
+    let now = Box::pin(live(&before)).await;
     let found = traces(&before, now).await;
     let wanted = [
         "blobs/erasures",
@@ -308,7 +308,7 @@ async fn somebody_who_was_everywhere_is_nowhere_and_no_kill_in_between_changes_t
 #[tokio::test]
 async fn until_the_snapshots_go_only_they_name_the_person() {
     let folder = tempfile::tempdir().unwrap();
-    let now = live(folder.path()).await;
+    let now = Box::pin(live(folder.path())).await;
     let bench = at(folder.path(), now);
     bench.moving_on(erase::round(&bench.desk)).await.unwrap();
     // What is written out from now on names nobody who is erased.
@@ -318,7 +318,7 @@ async fn until_the_snapshots_go_only_they_name_the_person() {
     let against_snapshot = other.snapshot().unwrap();
     let difference = Subject::Difference { audience, snapshot, against: other.id, against_snapshot };
     for (subject, wanted) in [(Subject::Outcomes { launch: LAUNCH }, 2), (members, 2), (difference, 0)] {
-        let export = bench.moving_on(exported_of(&bench, subject, ExportFormat::Csv)).await;
+        let export = Box::pin(bench.moving_on(exported_of(&bench, subject, ExportFormat::Csv))).await;
         let ExportState::Done { blob, devices, .. } = export.state else { panic!("{export:?}") };
         let text = String::from_utf8(bench.backend().blobs.get(&blob).await.unwrap().unwrap()).unwrap();
         let is_blank = |line: &&str| line.starts_with(',') && line.ends_with(',');

@@ -74,11 +74,16 @@ pub(crate) async fn put(
     let device =
         device.in_environment(&environment).and_then(Device::checked).map_err(|error| fault(&error))?;
     let user = device.user.clone();
-    let imported = api.backend.directory.import(vec![device]).await?;
-    // Behind the import: an erasure that comes later removes what was imported, one that came earlier is seen here.
+    let erased = || Problem::conflict("/problems/erased", "The person was erased", ERASED);
+    // What is not written leaves no trace in the directory's log.
     if api.late_list.is_erased(&api, &user).await? {
-        api.backend.directory.delete_users(&[user]).await?;
-        return Err(Problem::conflict("/problems/erased", "The person was erased", ERASED));
+        return Err(erased());
+    }
+    let imported = api.backend.directory.import(vec![device]).await?;
+    // Behind the import too: an erasure that comes later removes what was imported, one that came in between is seen here.
+    if api.late_list.is_erased(&api, &user).await? {
+        api.backend.directory.erase_users(&[user]).await?;
+        return Err(erased());
     }
     let outcome = match (imported.added, imported.changed) {
         (0, 0) => "unchanged",

@@ -141,8 +141,8 @@ async fn under_way(desk: &Desk) -> Result<BTreeSet<String>> {
     let (store, blobs) = (&*desk.backend.store, &desk.backend.blobs);
     let mut names: BTreeSet<String> = blobs.growing().await?.into_iter().collect();
     let mut stored: BTreeSet<String> = blobs.list("uploads/").await?.into_iter().collect();
-    stored.retain(|blob| !BESIDE.iter().any(|ending| blob.ends_with(ending)));
     stored.extend(blobs.list("imports/").await?);
+    stored.retain(|blob| !BESIDE.iter().any(|ending| blob.ends_with(ending)));
     for row in audience::all(store).await? {
         if matches!(row.state, AudienceState::Uploaded | AudienceState::Resolving { .. }) {
             names.insert(row.id.to_string());

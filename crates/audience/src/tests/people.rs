@@ -200,6 +200,11 @@ async fn somebody_is_forgotten_everywhere_and_others_are_not() {
     let upload = bench.blob("imports/1/1", csv(&devices(10)).as_bytes()).await;
     let over = bench.import(1, upload).await;
     import::run(&bench.desk, over, 1).await.unwrap();
+    // One that is refused leaves the list of its bad rows, which holds nothing of them and is not waited for.
+    let upload = bench.blob("imports/2/1", b"user\nuser-002\n").await;
+    let refused = bench.import(2, upload).await;
+    import::run(&bench.desk, refused, 1).await.unwrap();
+    bench.backend().blobs.put("imports/2/1.bad-rows", Vec::new()).await.unwrap();
     let named = export(&bench, 1, "user,key_hash\nuser-001,aa\nuser-002,bb\n").await;
     let unnamed = export(&bench, 2, "user,key_hash\nuser-001,aa\nuser-0021,bb\n").await;
     let asked = ask_about(&bench, 1, "user-002").await;

@@ -13,6 +13,7 @@ use backend::rows::upload::PartsState;
 use backend::rows::{self, Versioned, audience, erasure, export, import, inquiry};
 use device_map::{Snapshot, Users};
 use model::erasure::{Erasure, ErasureState, NamingSnapshot, Place};
+use model::suppression::UserHash;
 use model::{AudienceState, Digest};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -90,8 +91,12 @@ async fn clear_all(desk: &Desk, people: Vec<Person>) -> Result<Vec<Versioned<Era
     let (mut ready, mut early) = (Vec::new(), Vec::new());
     for mut person in people {
         let is_first = person.row.body.waits_for.is_none();
+        let before = person.row.body.clone();
         let is_ready = look(&mut person.row.body, &under_way);
-        save(desk, &mut person.row).await?;
+        // Unchanged it is left alone: another resolver may be at it.
+        if person.row.body != before {
+            save(desk, &mut person.row).await?;
+        }
         match (is_ready, is_first) {
             (true, _) => ready.push(person),
             // What is not waited for goes now.
@@ -312,7 +317,9 @@ async fn settle(desk: &Desk, mut row: Versioned<Erasure>) -> Result<bool> {
             naming.gone_at = Some(desk.now());
         }
     }
-    if row.body.snapshots.iter().all(|naming| naming.gone_at.is_some()) {
+    let is_unnamed = row.body.snapshots.iter().all(|naming| naming.gone_at.is_some());
+    // Whoever looked whether somebody is forgotten made a file that names the person.
+    if is_unnamed && forget_inquiries(desk, row.body.user).await? {
         row.body.state = ErasureState::Erased { at: desk.now() };
         let detail = json!({ "user": row.body.user, "cleared": row.body.cleared, "snapshots": row.body.snapshots.len() });
         let write = erasure::put(&row.body, Expect::Version(row.version));
@@ -324,6 +331,19 @@ async fn settle(desk: &Desk, mut row: Versioned<Erasure>) -> Result<bool> {
         save(desk, &mut row).await?;
     }
     Ok(false)
+}
+
+/// Deletes what was asked about somebody since; whether nothing of it is under way.
+async fn forget_inquiries(desk: &Desk, user: UserHash) -> Result<bool> {
+    let mut is_done = true;
+    for row in inquiry::all(&*desk.backend.store).await?.into_iter().filter(|row| row.body.user == user) {
+        if row.body.state.is_over() {
+            forget_inquiry(desk, row.body.id).await?;
+        } else {
+            is_done = false;
+        }
+    }
+    Ok(is_done)
 }
 
 fn broken(failure: Failure) -> Error {

@@ -1,7 +1,7 @@
 //! Snapshots, uploads and exports that nobody names any more go, and so does what was kept long enough. A crash in the middle
 //! leaves something for the next time, never a name without what it stands for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use backend::rows::upload::{self, PartsState};
 use backend::rows::{audience, campaign, erasure, export, fleet, import, inquiry, launch, suppression};
 use backend::store::Written;
 use backend::{Expect, Write};
+use model::erasure::NamingSnapshot;
 use model::export::ExportState;
 use model::{Audience, AudienceState, Digest, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -91,25 +92,46 @@ pub(crate) async fn stored_snapshots(desk: &Desk) -> Result<BTreeSet<Digest>> {
     Ok(blobs.iter().filter_map(digest).collect())
 }
 
+/// Snapshots that name somebody who is forgotten, and whose time is over; each with when that person was.
+#[derive(Default)]
+struct Released(BTreeMap<Digest, Timestamp>);
+
+impl Released {
+    fn add(&mut self, naming: &[NamingSnapshot], cleared_at: Timestamp, now: Timestamp) {
+        for naming in naming.iter().filter(|naming| naming.gone_at.is_none() && naming.released_at <= now) {
+            let at = self.0.entry(naming.snapshot).or_insert(cleared_at);
+            *at = cleared_at.max(*at);
+        }
+    }
+
+    /// Whether what has had a snapshot since `at` keeps it no longer. Behind the erasure only whoever came back gets in again.
+    fn has(&self, snapshot: Digest, at: Timestamp) -> bool {
+        self.0.get(&snapshot).is_some_and(|cleared_at| at <= *cleared_at)
+    }
+}
+
 async fn named(desk: &Desk) -> Result<Named> {
     let store = &*desk.backend.store;
     let (now, config) = (desk.now(), &desk.config);
     let is_kept = |since: Timestamp, kept: Duration| now.since(since) < kept;
     let mut named = Named::default();
     // They name people who asked to be forgotten long ago: only what is being sent, or is about to be, keeps them.
-    let mut released = BTreeSet::new();
+    let mut released = Released::default();
     for row in erasure::all(store).await? {
-        let over = row.body.snapshots.iter().filter(|naming| naming.released_at <= now);
-        released.extend(over.map(|naming| naming.snapshot));
-        if row.body.cleared_at.is_none() {
-            named.blobs.insert(erasure::user_blob(row.body.id));
+        match row.body.cleared_at {
+            Some(at) => released.add(&row.body.snapshots, at, now),
+            None => drop(named.blobs.insert(erasure::user_blob(row.body.id))),
         }
     }
     for row in inquiry::all(store).await? {
         named.blobs.extend(desk.backend.blobs.list(&inquiry::blobs(row.body.id)).await?);
     }
     for row in audience::all(store).await? {
-        named.snapshots.extend(row.snapshot().filter(|snapshot| !released.contains(snapshot)));
+        if let AudienceState::Frozen { snapshot, at } = &row.state
+            && !released.has(*snapshot, *at)
+        {
+            named.snapshots.insert(*snapshot);
+        }
         let over_at = match &row.state {
             AudienceState::Frozen { at, .. } => Some(*at),
             AudienceState::Failed { .. } => Some(row.created_at),
@@ -154,7 +176,7 @@ async fn named(desk: &Desk) -> Result<Named> {
     for id in launches {
         let launch = launch::get(store, id).await?;
         let kept = launch.filter(|launch| {
-            let is_released = released.contains(&launch.snapshot);
+            let is_released = released.has(launch.snapshot, launch.pressed_at);
             open.contains(&id) || (!is_released && is_kept(launch.pressed_at, config.snapshots_kept))
         });
         named.snapshots.extend(kept.map(|launch| launch.snapshot));

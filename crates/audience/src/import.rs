@@ -200,7 +200,7 @@ impl Work<'_> {
     }
 }
 
-/// The error of a call for devices of these lines. It names the user, and is told to whoever sent the file.
+/// The error of a call for devices of these lines. Whose they are it does not say: it goes into rows.
 fn placed(mut error: backend::Error, (first, last): (u64, u64)) -> backend::Error {
     if error.kind == backend::ErrorKind::Invalid {
         error.message = format!("{}; a device of lines {first} to {last} was one too many", error.message);

@@ -16,7 +16,7 @@ use model::inquiry::{
     key_hash,
 };
 use model::selection::Lots;
-use model::suppression::UserHash;
+use model::suppression::{Cause, UserHash};
 use model::{
     Audience, AudienceId, Digest, InquiryId, Launch, LaunchId, Manifest, Outcome, OutcomeRuns, Plan,
 };
@@ -281,7 +281,8 @@ impl Known<'_> {
     /// The reason as whoever froze it would find it today, in the order in which it is looked for.
     fn why_not_in(&self, audience: &Audience) -> String {
         let is_of_users = audience.sample.is_none() && audience.rows != Some(UploadRows::Devices);
-        if is_of_users && self.answer.devices.is_empty() {
+        let is_erased = self.answer.late_list.as_ref().is_some_and(|late| late.cause == Cause::Erased);
+        if is_of_users && self.answer.devices.is_empty() && !is_erased {
             return if self.answer.is_known { NO_DEVICE } else { UNKNOWN }.to_owned();
         }
         if let Some(cause) = self.late() {

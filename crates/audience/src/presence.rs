@@ -70,8 +70,11 @@ pub(crate) async fn relieve_dead(desk: &Desk) -> Result<usize> {
             // Not given back: being begun counts, for it may be the work that kills whoever takes it.
             desk.backend.queues.extend(Queue::Resolve, vec![receipt], Duration::ZERO).await?;
         }
-        std::fs::remove_file(staging.join(format!("{PREFIX}{name}")))
-            .map_err(Error::io("remove what a killed resolver left"))?;
+        match std::fs::remove_file(staging.join(format!("{PREFIX}{name}"))) {
+            // Another was faster after all.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(Error::io("remove what a killed resolver left"))?,
+        }
         relieved += 1;
     }
     Ok(relieved)

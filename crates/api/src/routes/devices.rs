@@ -1,11 +1,12 @@
 //! Devices one by one: what an app's own backend says when somebody logs in or out.
 
 use axum::extract::State;
-use backend::directory::DeadDevice;
+use backend::directory::{DeadDevice, Imported};
 use http::StatusCode;
 use model::campaign::Fault;
 use model::{Device, Platform, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use crate::Api;
@@ -79,18 +80,30 @@ pub(crate) async fn put(
     if api.late_list.is_erased(&api, &user).await? {
         return Err(erased());
     }
-    let imported = api.backend.directory.import(vec![device]).await?;
-    // Behind the import too: an erasure that comes later removes what was imported, one that came in between is seen here.
-    if api.late_list.is_erased(&api, &user).await? {
-        api.backend.directory.erase_users(&[user]).await?;
-        return Err(erased());
-    }
+    // To its end also when whoever asked is gone: nobody else would look again.
+    let (sender, answer) = oneshot::channel();
+    let taking = take(api.clone(), device);
+    api.runtime.spawner.spawn("device", Box::pin(async move { drop(sender.send(taking.await)) }));
+    let taken = answer.await.map_err(|_| Problem::stopping())??;
+    let imported = taken.ok_or_else(erased)?;
     let outcome = match (imported.added, imported.changed) {
         (0, 0) => "unchanged",
         (0, _) => "changed",
         _ => "added",
     };
     Ok(axum::Json(Kept { outcome }))
+}
+
+/// Imports a device; `None` when its owner was erased meanwhile, and it with its owner.
+async fn take(api: Api, device: Device) -> Result<Option<Imported>> {
+    let user = device.user.clone();
+    let imported = api.backend.directory.import(vec![device]).await?;
+    // An erasure that comes later removes what was imported; one that came since the first look is seen here.
+    if api.late_list.is_erased(&api, &user).await? {
+        api.backend.directory.erase_users(&[user]).await?;
+        return Ok(None);
+    }
+    Ok(Some(imported))
 }
 
 /// Remove a device of a user. It is not needed for dead ones: what a provider calls dead is removed by itself.

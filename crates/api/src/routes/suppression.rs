@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use backend::rows::suppression;
+use backend::rows::{erasure, suppression};
 use http::StatusCode;
 use model::Timestamp;
 use model::campaign::Fault;
@@ -121,13 +121,18 @@ pub(crate) async fn get(State(api): State<Api>, Place(user): Place<String>) -> R
 
 /// Take somebody off the list: later snapshots have the person again, those that are frozen do not.
 #[utoipa::path(delete, path = "/v1/suppression/{user}", tag = "suppression", params(("user" = String, Path)),
-    responses((status = 200, body = Changed)))]
+    responses((status = 200, body = Changed), (status = 409, description = "an erasure is under way", body = Problem)))]
 pub(crate) async fn remove(
     State(api): State<Api>,
     Actor(actor): Actor,
     Place(user): Place<String>,
 ) -> Result<(StatusCode, Json<Changed>)> {
     let hash = hashed(&api, &user).await?;
+    let erasures = erasure::all(&*api.backend.store).await?.into_iter().map(|row| row.body);
+    if let Some(open) = erasures.into_iter().find(|one| one.user == hash && one.cleared_at.is_none()) {
+        let detail = format!("{} would remove what comes in until it is through; try again then", open.id);
+        return Err(Problem::conflict("/problems/erasure-under-way", "An erasure is under way", detail));
+    }
     let detail = serde_json::json!({ "user": hash });
     let changed = change(&api, &actor, "suppression.removed", &[], &[hash], detail).await?;
     Ok((StatusCode::OK, Json(changed)))

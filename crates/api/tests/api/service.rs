@@ -22,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 #[derive(Debug)]
-struct NoTasks;
+struct TokioSpawner;
 
-impl Spawner for NoTasks {
-    fn spawn(&self, name: &'static str, _task: BoxFuture) {
-        panic!("{name}: the API starts no tasks");
+impl Spawner for TokioSpawner {
+    #[allow(clippy::disallowed_methods, reason = "the tests' driver")]
+    fn spawn(&self, _: &'static str, task: BoxFuture) {
+        tokio::spawn(task);
     }
 }
 
@@ -88,7 +89,7 @@ impl Service {
         let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_000_000)));
         let randomness = Arc::new(SeededRandomness::new(7));
         let runtime =
-            Runtime { clock: clock.clone(), randomness: randomness.clone(), spawner: Arc::new(NoTasks) };
+            Runtime { clock: clock.clone(), randomness: randomness.clone(), spawner: Arc::new(TokioSpawner) };
         let embedded = backend_embedded::open(&Place::Memory, &runtime).unwrap();
         let backend = embedded.backend.clone();
         let served = wrap(backend.clone(), clock.clone());
@@ -101,7 +102,7 @@ impl Service {
     /// Another process over the same backend, which knows of this one only what is stored.
     pub(crate) fn another(&self, config: Config) -> Router {
         let (clock, randomness) = (self.clock.clone(), self.randomness.clone());
-        let runtime = Runtime { clock, randomness, spawner: Arc::new(NoTasks) };
+        let runtime = Runtime { clock, randomness, spawner: Arc::new(TokioSpawner) };
         api::router(Api::new(self.backend.clone(), runtime, config, CancellationToken::new()))
     }
 

@@ -129,7 +129,15 @@ impl Erase {
                 println!("{}", if json { receipt.to_string() } else { id });
                 return Ok(true);
             }
+            let mut told_of = String::new();
             while receipt["cleared_at"].is_null() {
+                let waits_for = receipt["waits_for"].as_array().into_iter().flatten();
+                let names: Vec<&str> = waits_for.filter_map(serde_json::Value::as_str).collect();
+                let names = names.join(", ");
+                if !names.is_empty() && names != told_of {
+                    eprintln!("waiting for work that may name the person: {names}");
+                    told_of = names;
+                }
                 person.clock.sleep(LOOK_EVERY).await;
                 receipt = person.calls.get(&format!("/v1/erasures/{id}")).await?;
             }

@@ -249,6 +249,49 @@ async fn somebody_is_forgotten_everywhere_and_others_are_not() {
 }
 
 #[tokio::test]
+async fn an_audience_frozen_when_somebody_is_back_keeps_the_snapshot_that_an_erasure_releases() {
+    let bench = Bench::new();
+    bench.know(&devices(10)).await;
+    let before = freeze(&bench, 1, &everybody(10), |_| {}).await;
+    ask_to_forget(&bench, 1, "user-002").await;
+    assert_eq!(erase::round(&bench.desk).await.unwrap(), 1);
+    bench.clock.advance(DAY);
+    let (store, blobs) = (&*bench.backend().store, &*bench.backend().blobs);
+    let (old, gone) = (suppression::list(store).await.unwrap(), [key(&bench).await.user("user-002")]);
+    let randomness = &*bench.desk.runtime.randomness;
+    let change = suppression::change(blobs, randomness, bench.desk.now(), &old, &[], &gone).await.unwrap();
+    store.write(vec![change.unwrap().write]).await.unwrap();
+    bench.know(&devices(10)).await;
+    let after = freeze(&bench, 2, &everybody(10), |_| {}).await;
+    assert_eq!(after.snapshot(), before.snapshot(), "the same people have the same snapshot");
+    for _ in 0..3 {
+        bench.clock.advance(DAY * 60);
+        collect(&bench.desk).await.unwrap();
+    }
+    assert_eq!(bench.read(after.id).await.snapshot(), after.snapshot());
+    assert!(is_there(&bench, &rows::audience::snapshot_blob(after.snapshot().unwrap())).await);
+}
+
+#[tokio::test]
+async fn what_is_asked_about_somebody_who_is_forgotten_goes_before_the_receipt_says_so() {
+    let bench = Bench::new();
+    bench.know(&devices(10)).await;
+    freeze(&bench, 1, &everybody(10), |_| {}).await;
+    let id = ask_to_forget(&bench, 1, "user-002").await;
+    assert_eq!(erase::round(&bench.desk).await.unwrap(), 1);
+    let asked = ask_about(&bench, 1, "user-002").await;
+    for blob in bench.backend().blobs.list("snapshots/").await.unwrap() {
+        bench.backend().blobs.delete(&blob).await.unwrap();
+    }
+    assert_eq!(erase::round(&bench.desk).await.unwrap(), 1, "an answer is still to come");
+    answer(&bench, asked).await;
+    assert_eq!(erase::round(&bench.desk).await.unwrap(), 0);
+    assert!(receipt(&bench, id).await.is_over());
+    assert!(inquiry::get(&*bench.backend().store, asked).await.unwrap().is_none());
+    assert!(bench.backend().blobs.list("inquiries/").await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn whoever_is_forgotten_is_left_out_of_later_imports_and_audiences() {
     let bench = Bench::new();
     ask_to_forget(&bench, 1, "user-002").await;

@@ -44,7 +44,7 @@ pub async fn list(store: &dyn Store) -> Result<Versioned<List>> {
     Ok(row.unwrap_or_else(|| Versioned { version: 0, body: List::default() }))
 }
 
-/// The list's row unless it still has this version, which is then not read: it may be long.
+/// The list's row unless it still has this version, which is then not taken apart: it may be long.
 pub async fn newer_list(store: &dyn Store, version: u64) -> Result<Option<Versioned<List>>> {
     let row = store.get(&[key()]).await?.into_iter().next().flatten();
     row.filter(|row| row.version != version).map(|row| super::versioned(&row)).transpose()

@@ -179,8 +179,8 @@ async fn exported(bench: &Bench, id: ExportId) -> Option<Digest> {
     }
 }
 
-/// Steps from one kill to the next: some dozens of kills for each kind of work.
-const STEPS_APART: usize = 3;
+/// Steps from one kill to the next: a dozen kills or more for each kind of work.
+const STEPS_APART: usize = 7;
 
 /// The desk of a resolver whose every call takes a while: before its effect, or after.
 fn slow(bench: &Bench, seed: u64) -> Desk {

@@ -219,7 +219,7 @@ async fn clear_written(desk: &Desk, mut needles: Vec<Needles>) -> Result<Vec<u64
         for blob in blobs.list(prefix).await?.into_iter().filter(|blob| blob.ends_with(ending)) {
             let Some(path) = blobs.file(&blob).await? else { continue };
             let found;
-            (needles, found) = step(move || search(&path, needles)).await.map_err(broken)?;
+            (needles, found) = step(move || search(&path, needles)).await.map_err(Failure::broken)?;
             named.iter_mut().zip(&found).for_each(|(named, found)| *named += u64::from(*found));
             if found.contains(&true) {
                 blobs.delete(&blob).await?;
@@ -279,7 +279,7 @@ async fn naming_snapshots(desk: &Desk, people: &[Person]) -> Result<Vec<Vec<Dige
         let is_named = match files(desk, snapshot).await? {
             Some((map, list)) => {
                 let users = users.clone();
-                match step(move || is_in(&map, &list, &users)).await.map_err(broken) {
+                match step(move || is_in(&map, &list, &users)).await.map_err(Failure::broken) {
                     // Nobody can tell whom a damaged one names.
                     Err(Error::Snapshot(_)) => vec![true; people.len()],
                     is_in => is_in?,
@@ -344,11 +344,4 @@ async fn forget_inquiries(desk: &Desk, user: UserHash) -> Result<bool> {
         }
     }
     Ok(is_done)
-}
-
-fn broken(failure: Failure) -> Error {
-    match failure {
-        Failure::Broken(error) => error,
-        Failure::Refused(why) => Error::Missing(why),
-    }
 }

@@ -72,6 +72,16 @@ pub(crate) enum Failure {
     Broken(Error),
 }
 
+impl Failure {
+    /// The same where nobody is there to be told: what is wrong with stored data is an error as any other.
+    pub(crate) fn broken(self) -> Error {
+        match self {
+            Failure::Broken(error) => error,
+            Failure::Refused(why) => Error::Missing(why),
+        }
+    }
+}
+
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         match error.into() {

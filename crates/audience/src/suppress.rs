@@ -98,7 +98,7 @@ async fn apply(
     let map = desk.file(&audience::snapshot_blob(snapshot)).await?;
     let people = Arc::clone(people);
     let found = step(move || find(&map, &users, &people.0, &people.1));
-    let mut bits = found.await.map_err(broken)?;
+    let mut bits = found.await.map_err(Failure::broken)?;
     // Whoever was left out once stays out: the list only takes away.
     if let Some(before) = old.as_ref().and_then(|row| row.body.bits.as_ref()) {
         bits.add(&before.read(blobs).await?);
@@ -129,13 +129,6 @@ async fn apply(
         Err(error) => return Err(error),
     }
     Ok(())
-}
-
-fn broken(failure: Failure) -> Error {
-    match failure {
-        Failure::Broken(error) => error,
-        Failure::Refused(why) => Error::Missing(why),
-    }
 }
 
 /// The users of a snapshot who are on the list.

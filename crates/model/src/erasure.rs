@@ -84,6 +84,22 @@ pub struct NamingSnapshot {
 }
 
 impl Erasure {
+    /// One that nobody has looked at yet.
+    pub const fn asked(id: ErasureId, user: UserHash, asked_by: String, asked_at: Timestamp) -> Self {
+        Self {
+            id,
+            user,
+            asked_by,
+            asked_at,
+            state: ErasureState::Suppressed,
+            waits_for: None,
+            is_second_look: false,
+            cleared: Vec::new(),
+            cleared_at: None,
+            snapshots: Vec::new(),
+        }
+    }
+
     /// Notes that a place was cleared.
     pub fn note(&mut self, place: Place, at: Timestamp, things: u64) {
         match self.cleared.iter_mut().find(|cleared| cleared.place == place) {

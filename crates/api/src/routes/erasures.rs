@@ -8,7 +8,7 @@ use backend::rows::suppression;
 use backend::{Expect, rows};
 use http::{HeaderMap, StatusCode, header};
 use model::ErasureId;
-use model::erasure::{Erasure, ErasureState};
+use model::erasure::Erasure;
 use model::suppression::{Cause, Entry};
 
 use super::Listed;
@@ -30,18 +30,8 @@ pub(crate) async fn create(
     Body(somebody): Body<Somebody>,
 ) -> Result<impl IntoResponse> {
     let user = hashed(&api, &somebody.user).await?;
-    let asked = Erasure {
-        id: ErasureId::random(&*api.runtime.randomness),
-        user,
-        asked_by: actor.clone(),
-        asked_at: upload::now(&api),
-        state: ErasureState::Suppressed,
-        waits_for: None,
-        is_second_look: false,
-        cleared: Vec::new(),
-        cleared_at: None,
-        snapshots: Vec::new(),
-    };
+    let id = ErasureId::random(&*api.runtime.randomness);
+    let asked = Erasure::asked(id, user, actor.clone(), upload::now(&api));
     let work = make(&api, &actor, asked, somebody.user);
     let made: Erasure = idempotency::once(&api, &headers, &("erasure", user), work).await?;
     let location = format!("/v1/erasures/{}", made.id);

@@ -42,18 +42,7 @@ pub(super) async fn answer(bench: &Bench, id: InquiryId) -> Answer {
 pub(super) async fn ask_to_forget(bench: &Bench, number: u128, user: &str) -> ErasureId {
     let (store, blobs, now) = (&*bench.backend().store, &*bench.backend().blobs, bench.desk.now());
     let (id, hash) = (ErasureId(number), key(bench).await.user(user));
-    let asked = Erasure {
-        id,
-        user: hash,
-        asked_by: "ann".into(),
-        asked_at: now,
-        state: ErasureState::Suppressed,
-        waits_for: None,
-        is_second_look: false,
-        cleared: Vec::new(),
-        cleared_at: None,
-        snapshots: Vec::new(),
-    };
+    let asked = Erasure::asked(id, hash, "ann".into(), now);
     blobs.put(&erasure::user_blob(id), user.into()).await.unwrap();
     let old = suppression::list(store).await.unwrap();
     let entry = Entry { user: hash, cause: Cause::Erased, since: now };

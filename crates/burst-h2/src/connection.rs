@@ -177,6 +177,22 @@ impl Connection {
         &self.out[self.out_taken..]
     }
 
+    /// Hands the output to a transport, which may overwrite what it takes; behind the output it finds one byte of room.
+    /// It returns how many bytes it took, and they are gone from the output.
+    ///
+    /// # Errors
+    /// The transport's. What is left of the output then is worth nothing.
+    #[inline]
+    pub fn hand_over<E>(&mut self, take: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<usize, E> {
+        self.out.push(0);
+        let result = take(&mut self.out[self.out_taken..]);
+        self.out.pop();
+        if let Ok(bytes) = &result {
+            self.taken(*bytes);
+        }
+        result
+    }
+
     /// The first bytes of the output went to the transport, which will send them or fail.
     #[inline]
     pub fn taken(&mut self, bytes: usize) {

@@ -333,11 +333,12 @@ impl Transport for Failing {
         self.inner.read(buffers, sink)
     }
 
-    fn write(&mut self, plaintext: &[u8], buffers: &mut Buffers) -> Result<usize, ConnectionError> {
-        let going = plaintext.len().min(self.bytes_left);
+    fn write(&mut self, plaintext: &mut [u8], buffers: &mut Buffers) -> Result<usize, ConnectionError> {
+        let length = plaintext.len() - 1;
+        let going = length.min(self.bytes_left);
         self.bytes_left -= going;
-        assert_eq!(self.inner.write(&plaintext[..going], buffers).unwrap(), going);
-        if going < plaintext.len() {
+        assert_eq!(self.inner.write(&mut plaintext[..=going], buffers).unwrap(), going);
+        if going < length {
             return Err(ConnectionError::Io(std::io::ErrorKind::BrokenPipe.into()));
         }
         Ok(going)

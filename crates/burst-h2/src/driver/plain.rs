@@ -1,6 +1,6 @@
 //! Bare TCP: for tests, benchmarks and peers behind a local proxy.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
@@ -45,7 +45,8 @@ impl Transport for Plain {
         Ok(received)
     }
 
-    fn write(&mut self, plaintext: &[u8], _: &mut Buffers) -> Result<usize, ConnectionError> {
+    fn write(&mut self, plaintext: &mut [u8], _: &mut Buffers) -> Result<usize, ConnectionError> {
+        let (_, plaintext) = plaintext.split_last().unwrap_or((&0, &[]));
         if self.is_blocked() {
             return Ok(0);
         }
@@ -134,9 +135,14 @@ impl Socket {
     /// Hands over what the kernel takes at once. Less than all means that it is full until the poll says otherwise; an
     /// error means that it took nothing, so that no byte handed over goes uncounted.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<usize, ConnectionError> {
+        self.write_pieces(&[IoSlice::new(bytes)])
+    }
+
+    /// The same for bytes in several places, of which one at least is not empty.
+    pub(super) fn write_pieces(&mut self, pieces: &[IoSlice<'_>]) -> Result<usize, ConnectionError> {
         loop {
-            return match self.stream.write(bytes) {
-                Ok(0) if !bytes.is_empty() => Err(ConnectionError::Io(io::ErrorKind::WriteZero.into())),
+            return match self.stream.write_vectored(pieces) {
+                Ok(0) => Err(ConnectionError::Io(io::ErrorKind::WriteZero.into())),
                 Ok(written) => Ok(written),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),

@@ -5,7 +5,7 @@
 mod records;
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,12 +14,14 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError};
 
-use self::records::Records;
+use self::records::{OVERHEAD_BYTES, Records, TAIL_BYTES};
 use super::plain::Socket;
 use super::transport::{Buffers, RECORD_BYTES, Received, Transport};
 use crate::ConnectionError;
 
 const ALPN: &[u8] = b"h2";
+/// Records of one call to the kernel. A connection gathers fewer, unless its writes are configured to be longer.
+const WRITE_RECORDS_MAX: usize = 8;
 
 /// A TLS client over TCP that insists on `h2`.
 pub struct Tls {
@@ -162,11 +164,62 @@ impl Tls {
         Ok(())
     }
 
+    /// Seals what `room` holds, all but its last byte, where it lies, and hands it to the kernel.
+    fn write_in_place(&mut self, room: &mut [u8], margins: &mut Vec<u8>) -> Result<(), ConnectionError> {
+        let Session::Own(records) = &mut self.session else { return Ok(()) };
+        let lead = records.seal(room, margins)?;
+        let (lead, margins) = margins.split_at(lead);
+        let contents = room[..room.len() - 1].chunks(RECORD_BYTES);
+        let mut pieces = [IoSlice::new(lead); 1 + 2 * WRITE_RECORDS_MAX];
+        let count = 1 + 2 * contents.len();
+        let (pairs, _) = pieces[1..count].as_chunks_mut();
+        let mut length = lead.len();
+        for ((pair, content), margin) in pairs.iter_mut().zip(contents).zip(margins.chunks(OVERHEAD_BYTES)) {
+            *pair = [IoSlice::new(content), IoSlice::new(margin)];
+            length += content.len() + margin.len();
+            self.taken += content.len() as u64;
+            // A record ends before the header of the next.
+            let end = length - margin.len() + TAIL_BYTES;
+            self.records.push_back(Record { end, plaintext_end: self.taken });
+        }
+        let written = self.socket.write_pieces(&pieces[..count])?;
+        self.count_written(written);
+        if written < length {
+            self.wait(&pieces[..count], written);
+        }
+        Ok(())
+    }
+
+    /// The kernel took the first bytes of the pieces; the rest waits.
+    #[cold]
+    fn wait(&mut self, pieces: &[IoSlice<'_>], mut written: usize) {
+        for piece in pieces {
+            let gone = written.min(piece.len());
+            self.waiting.extend_from_slice(&piece[gone..]);
+            written -= gone;
+        }
+    }
+
+    /// Has rustls encrypt it, and hands it to the kernel.
+    fn write_by_rustls(&mut self, plaintext: &[u8], cipher: &mut [u8]) -> Result<(), ConnectionError> {
+        let length = self.encrypt(plaintext, cipher)?;
+        let written = self.socket.write(&cipher[..length])?;
+        self.count_written(written);
+        self.waiting.extend_from_slice(&cipher[written..length]);
+        Ok(())
+    }
+
     /// Encrypts into `cipher` a record per 16 KiB and returns its length; notes where the records end.
     fn encrypt(&mut self, plaintext: &[u8], cipher: &mut [u8]) -> Result<usize, ConnectionError> {
+        let Session::Rustls(tls) = &mut self.session else { return Err(ConnectionError::PeerClosed) };
         let mut length = 0;
         for piece in plaintext.chunks(RECORD_BYTES) {
-            length += self.session.seal(piece, &mut cipher[length..])?;
+            let ConnectionState::WriteTraffic(mut traffic) =
+                tls.process_tls_records(&mut []).state.map_err(ConnectionError::Tls)?
+            else {
+                return Err(ConnectionError::PeerClosed);
+            };
+            length += traffic.encrypt(piece, &mut cipher[length..]).map_err(encrypt_error)?;
             self.taken += piece.len() as u64;
             self.records.push_back(Record { end: length, plaintext_end: self.taken });
         }
@@ -222,21 +275,21 @@ impl Transport for Tls {
         Ok(received)
     }
 
-    fn write(&mut self, plaintext: &[u8], buffers: &mut Buffers) -> Result<usize, ConnectionError> {
-        if self.is_blocked() || !self.is_open {
+    fn write(&mut self, plaintext: &mut [u8], buffers: &mut Buffers) -> Result<usize, ConnectionError> {
+        if !self.is_open {
             return Ok(0);
         }
-        let fitting = (buffers.cipher.len() / (RECORD_BYTES + 256)) * RECORD_BYTES;
+        let at_most = buffers.records.min(WRITE_RECORDS_MAX) * RECORD_BYTES;
+        let end = plaintext.len() - 1;
         let mut taken = 0;
-        for piece in plaintext.chunks(fitting) {
-            let length = self.encrypt(piece, &mut buffers.cipher)?;
-            taken += piece.len();
-            let written = self.socket.write(&buffers.cipher[..length])?;
-            self.count_written(written);
-            if written < length {
-                self.waiting.extend_from_slice(&buffers.cipher[written..length]);
-                break;
+        while taken < end && !self.is_blocked() {
+            let through = end.min(taken + at_most);
+            if let Session::Own(_) = self.session {
+                self.write_in_place(&mut plaintext[taken..=through], &mut buffers.margins)?;
+            } else {
+                self.write_by_rustls(&plaintext[taken..through], &mut buffers.cipher)?;
             }
+            taken = through;
         }
         Ok(taken)
     }
@@ -263,42 +316,31 @@ impl Transport for Tls {
 
     fn shutdown(&mut self, buffers: &mut Buffers) {
         if !self.is_blocked()
-            && let Some(length) = self.session.close(&mut buffers.cipher)
+            && let Some(farewell) = self.session.close(buffers)
         {
             // The peer may be gone already; there is nobody left to tell.
-            let _ = self.socket.write(&buffers.cipher[..length]);
+            let _ = self.socket.write(farewell);
         }
         self.socket.shutdown();
     }
 }
 
 impl Session {
-    /// Seals a record into the beginning of `room`; returns its length.
-    fn seal(&mut self, content: &[u8], room: &mut [u8]) -> Result<usize, ConnectionError> {
+    /// The alert that ends the session in good order, if it is far enough for one.
+    fn close<'a>(&mut self, buffers: &'a mut Buffers) -> Option<&'a [u8]> {
         match self {
-            Session::Own(records) => records.seal(content, room),
-            Session::Rustls(tls) => {
-                let ConnectionState::WriteTraffic(mut traffic) =
-                    tls.process_tls_records(&mut []).state.map_err(ConnectionError::Tls)?
-                else {
-                    return Err(ConnectionError::PeerClosed);
-                };
-                traffic.encrypt(content, room).map_err(encrypt_error)
+            Session::Own(records) => {
+                buffers.margins.clear();
+                records.close(&mut buffers.margins);
+                Some(&buffers.margins)
             }
-            Session::Lost => Err(ConnectionError::PeerClosed),
-        }
-    }
-
-    /// Seals the alert that ends the session in good order, if it is far enough for one; returns its length.
-    fn close(&mut self, room: &mut [u8]) -> Option<usize> {
-        match self {
-            Session::Own(records) => Some(records.close(room)),
             Session::Rustls(tls) => {
                 let Ok(ConnectionState::WriteTraffic(mut traffic)) = tls.process_tls_records(&mut []).state
                 else {
                     return None;
                 };
-                traffic.queue_close_notify(room).ok()
+                let length = traffic.queue_close_notify(&mut buffers.cipher).ok()?;
+                Some(&buffers.cipher[..length])
             }
             Session::Lost => None,
         }

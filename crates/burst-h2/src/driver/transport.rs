@@ -12,8 +12,12 @@ const READ_BYTES: usize = 64 * 1024;
 pub struct Buffers {
     /// For bytes from the socket, behind the beginning of a record that an earlier read left over.
     pub(crate) read: Vec<u8>,
-    /// For encrypted bytes on their way to the socket.
+    /// TLS records of one write.
+    pub(crate) records: usize,
+    /// For encrypted bytes on their way to the socket, where they are not encrypted in place.
     pub(crate) cipher: Vec<u8>,
+    /// For what stands before, between and behind records that are.
+    pub(crate) margins: Vec<u8>,
 }
 
 impl Buffers {
@@ -23,7 +27,9 @@ impl Buffers {
         let records = write_bytes.div_ceil(RECORD_BYTES) + 1;
         Buffers {
             read: vec![0; READ_BYTES + RECORD_BYTES + RECORD_OVERHEAD],
+            records,
             cipher: vec![0; records * (RECORD_BYTES + RECORD_OVERHEAD)],
+            margins: Vec::new(),
         }
     }
 }
@@ -60,13 +66,14 @@ pub trait Transport {
         sink: impl FnMut(&[u8]) -> Result<(), ConnectionError>,
     ) -> Result<Received, ConnectionError>;
 
-    /// Takes plaintext and hands it to the kernel as far as that takes it; returns how many bytes were taken. What the
-    /// kernel does not take waits here, and nothing more is taken until it is gone. At most the size given to
-    /// [`Buffers::new`] and one record wait.
+    /// Takes plaintext and hands it to the kernel as far as that takes it; returns how many bytes were taken, which may
+    /// hold anything afterwards. The last byte of `plaintext` is none of it but room, and not counted. What the kernel
+    /// does not take waits here, and nothing more is taken until it is gone. At most the size given to [`Buffers::new`]
+    /// and one record wait.
     ///
     /// # Errors
-    /// When the transport fails.
-    fn write(&mut self, plaintext: &[u8], buffers: &mut Buffers) -> Result<usize, ConnectionError>;
+    /// When the transport fails; the plaintext may hold anything then.
+    fn write(&mut self, plaintext: &mut [u8], buffers: &mut Buffers) -> Result<usize, ConnectionError>;
 
     /// Goes on with opening, or hands what waits to the kernel.
     ///

@@ -170,11 +170,11 @@ impl<T: Transport> Endpoint<T> {
 
     fn send(&mut self, buffers: &mut Buffers) -> Result<(), ConnectionError> {
         while !self.connection.output().is_empty() && !self.transport.is_blocked() {
-            let result = self.transport.write(self.connection.output(), buffers);
+            let Endpoint { transport, connection, .. } = &mut *self;
+            let result = connection.hand_over(|output| transport.write(output, buffers));
             // Part of it may have gone before the failure.
             self.connection.written_through(self.transport.written_through());
             let taken = result?;
-            self.connection.taken(taken);
             self.is_writable = !self.transport.is_blocked();
             if taken == 0 {
                 break;

@@ -143,9 +143,11 @@ fn hex_of_16(bytes: &[u8; 16]) -> [u8; 32] {
 
 #[inline]
 fn hex_of_8(bytes: [u8; 8]) -> [u8; 16] {
-    let mut digits = [0; 16];
-    put_hex(&bytes, &mut digits);
-    digits
+    // Sixteen bytes as vectors take less time than eight by the table.
+    let mut sixteen = [0; 16];
+    sixteen[..8].copy_from_slice(&bytes);
+    let digits = hex_of_16(&sixteen);
+    std::array::from_fn(|at| digits[at])
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ const HEADER_BYTES: usize = 5;
 const TAG_BYTES: usize = 16;
 /// What a record takes beyond its content: header, content type and tag.
 pub(super) const OVERHEAD_BYTES: usize = HEADER_BYTES + 1 + TAG_BYTES;
+/// Of that, behind the content.
+pub(super) const TAIL_BYTES: usize = 1 + TAG_BYTES;
 /// What the encryption of others may add to a content.
 const EXPANSION_BYTES_MAX: usize = 256;
 /// AES-GCM keys are renewed before 2^24.5 records (RFC 8446, 5.5).
@@ -86,19 +88,38 @@ impl Half {
         Nonce::assume_unique_for_key(nonce)
     }
 
-    /// Seals `content` into the beginning of `room`; returns the record's length.
-    fn seal(&mut self, kind: u8, content: &[u8], room: &mut [u8]) -> usize {
-        let end = HEADER_BYTES + content.len() + 1;
-        let [high, low] = ((content.len() + 1 + TAG_BYTES) as u16).to_be_bytes();
-        let header = [APPLICATION_DATA, 3, 3, high, low];
-        room[..HEADER_BYTES].copy_from_slice(&header);
-        room[HEADER_BYTES..end - 1].copy_from_slice(content);
-        room[end - 1] = kind;
+    /// Appends a record.
+    fn seal(&mut self, kind: u8, content: &[u8], out: &mut Vec<u8>) {
+        let header = header(content.len());
+        out.extend_from_slice(&header);
+        let start = out.len();
+        out.extend_from_slice(content);
+        out.push(kind);
+        let tag = self.seal_inner(header, &mut out[start..]);
+        out.extend_from_slice(&tag);
+    }
+
+    /// Seals the content that `room` holds, where it lies. The byte behind it, the last of `room`, is lent to the content
+    /// type. What stands before the sealed content and behind it is appended to `margins`.
+    #[inline]
+    fn seal_in_place(&mut self, room: &mut [u8], margins: &mut Vec<u8>) {
+        let content_bytes = room.len() - 1;
+        let header = header(content_bytes);
+        let lent = std::mem::replace(&mut room[content_bytes], APPLICATION_DATA);
+        let tag = self.seal_inner(header, room);
+        let kind = std::mem::replace(&mut room[content_bytes], lent);
+        margins.extend_from_slice(&header);
+        margins.push(kind);
+        margins.extend_from_slice(&tag);
+    }
+
+    /// Seals a content with its type behind it, in place; returns the tag.
+    #[inline]
+    fn seal_inner(&mut self, header: [u8; HEADER_BYTES], inner: &mut [u8]) -> [u8; TAG_BYTES] {
         let nonce = self.nonce();
-        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(header), &mut room[HEADER_BYTES..end]);
+        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(header), inner);
         let tag = tag.expect("a record is far shorter than the limit of AES-GCM");
-        room[end..end + TAG_BYTES].copy_from_slice(tag.as_ref());
-        end + TAG_BYTES
+        tag.as_ref().try_into().expect("a tag of AES-GCM has 16 bytes")
     }
 
     /// Opens a record; its content type follows the content, before any padding of zeros.
@@ -117,6 +138,12 @@ impl Half {
         }
         Ok((plaintext[end], &plaintext[..end]))
     }
+}
+
+/// The header of a record with a content of this length.
+fn header(content_bytes: usize) -> [u8; HEADER_BYTES] {
+    let [high, low] = ((content_bytes + 1 + TAG_BYTES) as u16).to_be_bytes();
+    [APPLICATION_DATA, 3, 3, high, low]
 }
 
 /// Whether a session is one that [`Records::take_over`] can take over.
@@ -143,27 +170,33 @@ impl Records {
         })
     }
 
-    /// Seals `content`, of at most a record, into the beginning of `room`, which has space for two records; returns
-    /// the length. When the key has done enough, a record that renews it stands before.
-    pub(super) fn seal(&mut self, content: &[u8], room: &mut [u8]) -> Result<usize, ConnectionError> {
-        let mut length = 0;
-        if self.send.sequence >= self.records_max {
-            length = self.renew(room)?;
+    /// Seals what `room` holds, all but its last byte, where it lies, in records of [`RECORD_BYTES`]. `margins` gets what the
+    /// peer must receive before the first, between two and behind the last: the first so many bytes of it as are returned,
+    /// [`OVERHEAD_BYTES`] each, and the rest. When the key has done enough, a record that renews it stands before.
+    pub(super) fn seal(&mut self, room: &mut [u8], margins: &mut Vec<u8>) -> Result<usize, ConnectionError> {
+        margins.clear();
+        let end = room.len() - 1;
+        if self.send.sequence + end.div_ceil(RECORD_BYTES) as u64 > self.records_max {
+            self.renew(margins)?;
         }
-        Ok(length + self.send.seal(APPLICATION_DATA, content, &mut room[length..]))
+        let lead = margins.len() + HEADER_BYTES;
+        for start in (0..end).step_by(RECORD_BYTES) {
+            self.send.seal_in_place(&mut room[start..=end.min(start + RECORD_BYTES)], margins);
+        }
+        Ok(lead)
     }
 
-    /// Seals the alert that ends the session in good order; returns its length.
-    pub(super) fn close(&mut self, room: &mut [u8]) -> usize {
+    /// Appends the alert that ends the session in good order.
+    pub(super) fn close(&mut self, out: &mut Vec<u8>) {
         const CLOSE_NOTIFY: [u8; 2] = [1, 0];
-        self.send.seal(ALERT, &CLOSE_NOTIFY, room)
+        self.send.seal(ALERT, &CLOSE_NOTIFY, out);
     }
 
-    /// Seals a KeyUpdate that asks for nothing, and goes on with new keys.
-    fn renew(&mut self, room: &mut [u8]) -> Result<usize, ConnectionError> {
-        let length = self.send.seal(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 0], room);
+    /// Appends a KeyUpdate that asks for nothing, and goes on with new keys.
+    fn renew(&mut self, out: &mut Vec<u8>) -> Result<(), ConnectionError> {
+        self.send.seal(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 0], out);
         self.send = Half::new(self.kernel.update_tx_secret().map_err(ConnectionError::Tls)?)?;
-        Ok(length)
+        Ok(())
     }
 
     /// Opens the whole records in `received` and hands their data to `sink`. What is to be said in answer goes to `out`.
@@ -240,9 +273,7 @@ impl Records {
         }
         self.receive = Half::new(self.kernel.update_rx_secret().map_err(ConnectionError::Tls)?)?;
         if is_asked_for {
-            let mut room = [0; OVERHEAD_BYTES + 5];
-            let length = self.renew(&mut room)?;
-            out.extend_from_slice(&room[..length]);
+            self.renew(out)?;
         }
         Ok(())
     }

@@ -120,10 +120,22 @@ impl Pair {
 
     /// A record of the server's.
     fn says(&mut self, kind: u8, content: &[u8]) -> Vec<u8> {
-        let mut record = vec![0; content.len() + OVERHEAD_BYTES];
-        let length = self.server.seal(kind, content, &mut record);
-        assert_eq!(length, record.len());
+        let mut record = Vec::new();
+        self.server.seal(kind, content, &mut record);
+        assert_eq!(record.len(), content.len() + OVERHEAD_BYTES);
         record
+    }
+
+    /// What the client sends for a content, in the order of sending.
+    fn sends(&mut self, content: &[u8]) -> Vec<u8> {
+        const ROOM: u8 = 0xa5;
+        let mut room = [content, &[ROOM]].concat();
+        let mut margins = b"of the write before".to_vec();
+        let lead = self.client.seal(&mut room, &mut margins).unwrap();
+        assert_eq!(room.pop(), Some(ROOM), "the byte of room is only lent");
+        let (lead, margins) = margins.split_at(lead);
+        let pairs = room.chunks(RECORD_BYTES).zip(margins.chunks(OVERHEAD_BYTES));
+        pairs.fold(lead.to_vec(), |sent, (content, margin)| [&sent, content, margin].concat())
     }
 
     /// What the client makes of received bytes: data, answer, how it ended.
@@ -159,15 +171,25 @@ fn both_lengths_of_key_carry_data_both_ways() {
     use aws_lc_rs::cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384};
     for suite in [TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384] {
         let mut pair = Pair::new(suite);
-        for length in [0, 1, 100, RECORD_BYTES] {
+        for length in [1, 100, RECORD_BYTES] {
             let content = vec![7; length];
-            let mut room = vec![0; 2 * RECORD_BYTES];
-            let sealed = pair.client.seal(&content, &mut room).unwrap();
-            assert_eq!(pair.opens(&room[..sealed]), (APPLICATION_DATA, content.clone()));
+            let sent = pair.sends(&content);
+            assert_eq!(pair.opens(&sent), (APPLICATION_DATA, content.clone()));
             let record = pair.says(APPLICATION_DATA, &content);
             let (data, _, opened) = pair.receive(&record);
             assert_eq!((data, opened.unwrap().used), (content, record.len()));
         }
+    }
+}
+
+#[test]
+fn a_long_write_is_cut_into_full_records() {
+    let mut pair = aes_128();
+    let content: Vec<u8> = (0..3 * RECORD_BYTES + 5).map(|at| (at % 251) as u8).collect();
+    let sent = pair.sends(&content);
+    assert_eq!(sent.len(), content.len() + 4 * OVERHEAD_BYTES);
+    for (record, content) in sent.chunks(RECORD_BYTES + OVERHEAD_BYTES).zip(content.chunks(RECORD_BYTES)) {
+        assert_eq!(pair.opens(record), (APPLICATION_DATA, content.to_vec()));
     }
 }
 
@@ -217,25 +239,23 @@ fn new_keys_that_are_asked_for_are_announced_under_the_old_ones() {
     opened.unwrap();
     assert_eq!(pair.opens(&out), (HANDSHAKE, message(KEY_UPDATE, &[0])));
     pair.server_opens = Half::new(pair.server_keys.update_rx_secret().unwrap()).unwrap();
-    let mut room = vec![0; 100];
-    let length = pair.client.seal(b"under new keys", &mut room).unwrap();
-    assert_eq!(pair.opens(&room[..length]).1, b"under new keys");
+    let sent = pair.sends(b"under new keys");
+    assert_eq!(pair.opens(&sent).1, b"under new keys");
 }
 
 #[test]
 fn keys_are_renewed_before_they_have_sealed_too_much() {
     let mut pair = aes_128();
     pair.client.records_max = pair.client.send.sequence + 2;
-    let mut room = vec![0; 200];
     for _ in 0..2 {
-        let length = pair.client.seal(b"data", &mut room).unwrap();
-        assert_eq!(pair.opens(&room[..length]).1, b"data");
+        let sent = pair.sends(b"data");
+        assert_eq!(pair.opens(&sent).1, b"data");
     }
-    let length = pair.client.seal(b"data", &mut room).unwrap();
-    let update_bytes = 5 + OVERHEAD_BYTES;
-    assert_eq!(pair.opens(&room[..update_bytes]), (HANDSHAKE, message(KEY_UPDATE, &[0])));
+    let sent = pair.sends(b"data");
+    let (update, data) = sent.split_at(5 + OVERHEAD_BYTES);
+    assert_eq!(pair.opens(update), (HANDSHAKE, message(KEY_UPDATE, &[0])));
     pair.server_opens = Half::new(pair.server_keys.update_rx_secret().unwrap()).unwrap();
-    assert_eq!(pair.opens(&room[update_bytes..length]).1, b"data");
+    assert_eq!(pair.opens(data).1, b"data");
 }
 
 #[test]
@@ -266,9 +286,9 @@ fn a_farewell_ends_the_session_and_what_follows_it_is_not_read() {
     ];
     let (data, _, opened) = pair.receive(&bytes.concat());
     assert_eq!((data, opened.unwrap().is_closed), (b"last".to_vec(), true));
-    let mut room = [0; 100];
-    let length = pair.client.close(&mut room);
-    assert_eq!(pair.opens(&room[..length]), (ALERT, vec![1, 0]));
+    let mut farewell = Vec::new();
+    pair.client.close(&mut farewell);
+    assert_eq!(pair.opens(&farewell), (ALERT, vec![1, 0]));
 }
 
 #[test]

@@ -10,12 +10,10 @@ mod transfer;
 pub(crate) mod users;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use model::runtime::Clock;
 use model::{AudienceId, UploadId};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -27,15 +25,29 @@ use reading::Reading;
 use source::Source;
 use transfer::{Done, Transfer};
 
-/// What every upload takes.
+/// Whom to ask, and as whom.
 #[derive(Args)]
-pub(crate) struct Common {
+pub(crate) struct Service {
     /// The service; without it the address that the configuration has it listen on.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// Who acts, as the audit will say.
     #[arg(long, env = "USER", default_value = "fanfare", value_name = "NAME")]
     actor: String,
+}
+
+impl Service {
+    /// Somebody who calls it, and gives up when nothing gets through for so long.
+    fn calls(&self, config: &Config, give_up_after: Duration) -> Result<Calls> {
+        Calls::new(base(self.server.as_deref(), config)?, &self.actor, runtime::real().clock, give_up_after)
+    }
+}
+
+/// What every upload takes.
+#[derive(Args)]
+pub(crate) struct Common {
+    #[command(flatten)]
+    service: Service,
     #[command(flatten)]
     reading: Reading,
     /// Give up when nothing gets through for this long.
@@ -152,24 +164,19 @@ fn refused(error: anyhow::Error) -> Result<bool> {
 /// Somebody who uploads.
 struct Client<'a> {
     calls: Calls,
-    clock: Arc<dyn Clock>,
     common: &'a Common,
 }
 
 impl<'a> Client<'a> {
     fn new(common: &'a Common, config: &Config) -> Result<Self> {
-        let base = base(common.server.as_deref(), config)?;
+        let calls = common.service.calls(config, common.give_up_after)?;
         common.reading.check()?;
-        let clock = runtime::real().clock;
-        let calls = Calls::new(base, &common.actor, Arc::clone(&clock), common.give_up_after)?;
-        Ok(Self { calls, clock, common })
+        Ok(Self { calls, common })
     }
 
     /// Makes an audience; its path. However often it is asked for, it is made once.
     async fn make(&self, name: &str, sandbox: bool) -> Result<String> {
-        let key = format!("{:032x}", runtime::real().randomness.u128());
-        let asked = json!({ "name": name, "sandbox": sandbox });
-        let made = self.calls.json(Method::POST, "/v1/audiences", &asked, &key).await?;
+        let made = self.calls.make("/v1/audiences", &json!({ "name": name, "sandbox": sandbox })).await?;
         let id = made["id"].as_str().context("an audience without id")?;
         Ok(format!("/v1/audiences/{id}"))
     }
@@ -186,10 +193,11 @@ impl<'a> Client<'a> {
         let named = file.display().to_string();
         let format = self.common.reading.format(&file)?;
         let source = Source::open(&file).await.with_context(|| named.clone())?;
-        let began = self.clock.monotonic();
+        let clock = self.calls.clock();
+        let began = clock.monotonic();
         let transfer = Transfer {
             calls: &self.calls,
-            clock: &*self.clock,
+            clock,
             path: format!("{path}?{}", self.common.reading.query(format)),
             method,
             media_type: reading::media_type(format),
@@ -198,8 +206,8 @@ impl<'a> Client<'a> {
             named: &named,
         };
         let Done { answer, bytes, broken } = transfer.run(source).await.with_context(|| named.clone())?;
-        let seconds = self.clock.monotonic().since(began).as_secs_f64();
-        let shown = follow::Shown { calls: &self.calls, clock: &*self.clock, named: &named };
+        let seconds = clock.monotonic().since(began).as_secs_f64();
+        let shown = follow::Shown { calls: &self.calls, named: &named };
         let over = if self.common.no_wait { answer } else { shown.until_over(answer).await? };
         if self.common.json {
             let upload = json!({ "bytes": bytes, "seconds": seconds, "broken": broken });

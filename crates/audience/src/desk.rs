@@ -1,5 +1,6 @@
 //! What all work of a resolver has in common: conditional writes that outlast a lost answer, the audit, local files.
 
+use std::error::Error as StdError;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use backend::store::{Change, Transacted, Written};
 use backend::{Backend, Expect, Key, Row, Write};
 use model::runtime::Runtime;
 use model::{Monotonic, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -33,6 +35,36 @@ impl Desk {
         self.runtime.clock.now()
     }
 
+    /// Does `work` again and again until `shutdown`, with a pause in between. That it fails is said once, until it does not.
+    pub(crate) async fn keep<F>(
+        &self,
+        shutdown: &CancellationToken,
+        every: Duration,
+        meaning: &str,
+        work: impl Fn() -> F,
+    ) where
+        F: Future<Output = Result<()>>,
+    {
+        let mut was_failing = false;
+        loop {
+            let done = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                done = work() => done,
+            };
+            // Whoever took the work over does it.
+            let failed = done.err().filter(|error| !matches!(error, Error::Overtaken));
+            if let Some(error) = failed.as_ref().filter(|_| !was_failing) {
+                tracing::warn!(error = error as &dyn StdError, "{meaning}");
+            }
+            was_failing = failed.is_some();
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.runtime.clock.sleep(every) => {}
+            }
+        }
+    }
+
     /// Puts a row that should still have the version last read; returns its new version.
     pub(crate) async fn put(&self, write: Write) -> Result<u64> {
         let mut calls = 0;
@@ -52,19 +84,29 @@ impl Desk {
         }
     }
 
-    /// The same together with an audit entry, as long as `checks` hold.
+    /// The same together with `others`, all or nothing, and with an audit entry.
     pub(crate) async fn put_audited(
         &self,
         write: Write,
-        checks: Vec<Write>,
+        others: Vec<Write>,
         action: &str,
         detail: serde_json::Value,
     ) -> Result<()> {
         let subject = write.key.sort.clone();
         let event = Event { at: self.now(), actor: RESOLVER.into(), action: action.into(), subject, detail };
+        self.transact(write, others, Some(event)).await
+    }
+
+    /// The same, with an audit entry or without.
+    pub(crate) async fn transact(
+        &self,
+        write: Write,
+        others: Vec<Write>,
+        event: Option<Event>,
+    ) -> Result<()> {
         let mut calls = 0;
         loop {
-            let error = match self.try_put_audited(&write, &checks, &event).await {
+            let error = match self.try_transact(&write, &others, event.as_ref()).await {
                 Ok(Transacted::Done) => return Ok(()),
                 Ok(Transacted::Conflict(places)) if places.contains(&0) => {
                     let rows = self.backend.store.get(std::slice::from_ref(&write.key)).await?;
@@ -72,8 +114,8 @@ impl Desk {
                     let ours = ours(&write, row.as_ref()).filter(|_| calls > 0);
                     return ours.map(drop).ok_or(Error::Overtaken);
                 }
-                // What is checked has changed: the whole work is done again.
-                Ok(Transacted::Conflict(places)) if places.iter().any(|place| *place <= checks.len()) => {
+                // What goes with it has changed: the whole work is done again.
+                Ok(Transacted::Conflict(places)) if places.iter().any(|place| *place <= others.len()) => {
                     return Err(Error::Overtaken);
                 }
                 // Another audit entry came first.
@@ -84,11 +126,18 @@ impl Desk {
         }
     }
 
-    async fn try_put_audited(&self, write: &Write, checks: &[Write], event: &Event) -> Result<Transacted> {
+    async fn try_transact(
+        &self,
+        write: &Write,
+        others: &[Write],
+        event: Option<&Event>,
+    ) -> Result<Transacted> {
         let store = &*self.backend.store;
         let mut writes = vec![write.clone()];
-        writes.extend_from_slice(checks);
-        writes.extend(audit::append(store, event.clone()).await?);
+        writes.extend_from_slice(others);
+        if let Some(event) = event {
+            writes.extend(audit::append(store, event.clone()).await?);
+        }
         Ok(store.transact(writes).await?)
     }
 
@@ -201,6 +250,29 @@ impl Drop for WorkFolder {
     fn drop(&mut self) {
         // A folder that stays is found by a later sweep.
         let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Work whose row says from time to time that somebody is at it.
+pub(crate) trait AtWork {
+    /// When it was said last.
+    fn pulse(&mut self) -> (&mut Pulse, &Desk);
+
+    /// Says it. Fails when somebody else took the work over.
+    async fn say(&mut self) -> Result<()>;
+
+    /// Runs a step, and says it meanwhile whenever it is time: others see that somebody is at it, and whoever was overtaken stops.
+    async fn during<T>(&mut self, step: impl Future<Output = T>) -> Result<T> {
+        let mut step = std::pin::pin!(step);
+        loop {
+            let (pulse, desk) = self.pulse();
+            tokio::select! {
+                biased;
+                done = &mut step => return Ok(done),
+                () = pulse.due(desk) => {}
+            }
+            self.say().await?;
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use model::device::KEY_CHARS_MAX;
 use model::export::ExportFormat;
 use serde::Serialize;
 
-use crate::key_hash::KeyHash;
 use crate::outcome_rows::write_line;
+use model::KeyHash;
 
 /// A device; of a difference whether it came or went.
 #[derive(Serialize)]

@@ -19,8 +19,8 @@ use crate::device_rows::{DeviceRow, hash_of};
 use crate::door::Door;
 use crate::error::{Error, Failure};
 use crate::export_file::{ExportFile, cannot_write};
-use crate::key_hash::KeyHash;
 use crate::sorter::{Sorted, Sorter};
+use model::KeyHash;
 
 type Result<T> = std::result::Result<T, Failure>;
 

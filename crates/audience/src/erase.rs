@@ -1,59 +1,40 @@
 //! Forgets people everywhere. The rows are the queue: each round takes everybody who waits, and every step may be done again, so
-//! that whoever is killed goes on where another left off.
+//! that whoever is killed goes on where another left off. One resolver at a time is at it.
 //!
 //! What was under way when somebody asked may have met the person before the late list did, and is waited for; so is what comes
 //! of it. What begins later leaves the person out by itself.
 
-use std::collections::BTreeSet;
-use std::error::Error as StdError;
-use std::path::Path;
+mod clear;
 
-use backend::Expect;
+use std::collections::BTreeSet;
+
 use backend::rows::upload::PartsState;
 use backend::rows::{self, Versioned, audience, erasure, export, import, inquiry};
-use device_map::{Snapshot, Users};
-use model::erasure::{Erasure, ErasureState, NamingSnapshot, Place};
+use model::erasure::{Erasure, ErasureState, NamingSnapshot};
 use model::suppression::UserHash;
-use model::{AudienceState, Digest};
+use model::{AudienceState, Digest, InquiryId};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use self::clear::{clear, naming_snapshots};
 use crate::desk::Desk;
-use crate::error::{Error, Failure, Result};
+use crate::error::{Error, Result};
 use crate::garbage::stored_snapshots;
-use crate::inquire::files;
-use crate::search::{Needles, search};
-use crate::upload::step;
+use crate::hold;
 
-/// Blobs that were written here and may name people, by their beginnings and endings.
-const WRITTEN_HERE: [(&str, &str); 2] = [("exports/", ""), ("uploads/", ".left-out")];
 /// Endings of what stands beside an upload, once its work is over.
 const BESIDE: [&str; 2] = [".bad-rows", ".left-out"];
+/// People of one round, at most: what it needs memory for.
+const PEOPLE_MAX: usize = 1_000;
+/// What a receipt says when the record of the user id is gone.
+const LOST: &str = "the record of the user id was lost before everything was cleared, and nobody can tell who is to be \
+    forgotten; the person stays suppressed: ask for the erasure again";
 
 /// Looks after it until `shutdown`.
 pub(crate) async fn keep(desk: &Desk, shutdown: &CancellationToken) {
-    let mut was_failing = false;
-    loop {
-        let done = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            done = Box::pin(round(desk)) => done,
-        };
-        let failed = done.err().filter(|error| !matches!(error, Error::Overtaken));
-        if let Some(error) = &failed
-            && !was_failing
-        {
-            tracing::warn!(
-                error = error as &dyn StdError,
-                "people who are to be forgotten wait for the next time"
-            );
-        }
-        was_failing = failed.is_some();
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = desk.runtime.clock.sleep(desk.config.erase_every) => {}
-        }
-    }
+    let waiting = "people who are to be forgotten wait for the next time";
+    desk.keep(shutdown, desk.config.erase_every, waiting, async || Box::pin(round(desk)).await.map(drop))
+        .await;
 }
 
 /// Somebody who is to be forgotten.
@@ -62,27 +43,85 @@ struct Person {
     user: String,
 }
 
-/// Goes as far as it goes with everybody; how many are not forgotten yet.
-pub(crate) async fn round(desk: &Desk) -> Result<usize> {
-    let mut open = erasure::all(&*desk.backend.store).await?;
-    open.retain(|row| !row.body.is_over());
-    let (cleared, asked): (Vec<_>, Vec<_>) = open.into_iter().partition(|row| row.body.cleared_at.is_some());
-    let mut left = asked.len() + cleared.len();
-    let mut people = Vec::with_capacity(asked.len());
-    for row in asked {
-        let blob = erasure::user_blob(row.body.id);
-        let user = desk.backend.blobs.get(&blob).await?.and_then(|user| String::from_utf8(user).ok());
-        match user {
-            Some(user) => people.push(Person { row, user }),
-            // Somebody removed it. Others are forgotten all the same.
-            None => tracing::error!(blob, "nobody can tell any more who is to be forgotten: ask again"),
+impl Person {
+    /// Stores what `change` makes of the receipt, if that is another one.
+    async fn change(&mut self, desk: &Desk, change: impl FnOnce(&mut Erasure)) -> Result<()> {
+        let mut new = self.row.body.clone();
+        change(&mut new);
+        if new != self.row.body {
+            put(desk, &mut self.row, new).await?;
         }
+        Ok(())
+    }
+}
+
+/// Stores another receipt in the place of the one that was read.
+async fn put(desk: &Desk, row: &mut Versioned<Erasure>, new: Erasure) -> Result<()> {
+    let mut writes = erasure::change(row, &new);
+    let write = writes.remove(0);
+    if writes.is_empty() {
+        desk.put(write).await?;
+    } else {
+        desk.transact(write, writes, None).await?;
+    }
+    *row = Versioned { version: row.version + 1, body: new };
+    Ok(())
+}
+
+/// Goes as far as it goes with everybody, unless another is at it; how many can go on later.
+pub(crate) async fn round(desk: &Desk) -> Result<usize> {
+    let waiting = erasure::open(&*desk.backend.store).await?.len();
+    if waiting == 0 {
+        return Ok(0);
+    }
+    Ok(hold::alone(desk, go_on(desk)).await?.unwrap_or(waiting))
+}
+
+async fn go_on(desk: &Desk) -> Result<usize> {
+    let open = erasure::open(&*desk.backend.store).await?;
+    let (cleared, asked): (Vec<_>, Vec<_>) = open.into_iter().partition(|row| row.body.cleared_at.is_some());
+    let mut people = Vec::new();
+    for row in asked.into_iter().take(PEOPLE_MAX) {
+        people.extend(find(desk, row).await?);
     }
     let cleared_now = if people.is_empty() { Vec::new() } else { clear_all(desk, people).await? };
+    let stored = stored_snapshots(desk).await?;
     for row in cleared.into_iter().chain(cleared_now) {
-        left -= usize::from(settle(desk, row).await?);
+        settle(desk, row, &stored).await?;
     }
-    Ok(left)
+    Ok(erasure::open(&*desk.backend.store).await?.len())
+}
+
+/// Who is to be forgotten. When nobody can tell any more the erasure ends: others are forgotten all the same.
+async fn find(desk: &Desk, mut row: Versioned<Erasure>) -> Result<Option<Person>> {
+    let blob = erasure::user_blob(row.body.id);
+    match desk.backend.blobs.get(&blob).await {
+        Ok(found) => {
+            if let Some(user) = found.and_then(|user| String::from_utf8(user).ok()) {
+                return Ok(Some(Person { row, user }));
+            }
+        }
+        Err(error) if error.is_transient() => return Err(error.into()),
+        Err(error) => {
+            // The disk may give it back.
+            tracing::error!(erasure = %row.body.id, %error, "it cannot be read who is to be forgotten");
+            return Ok(None);
+        }
+    }
+    tracing::error!(erasure = %row.body.id, user = %row.body.user, "it is lost who is to be forgotten: ask again");
+    let failed = ErasureState::Failed { at: desk.now(), why: LOST.into() };
+    end(desk, &mut row, failed, "person.not_erased").await?;
+    desk.backend.blobs.delete(&blob).await?;
+    Ok(None)
+}
+
+/// Stores the end of an erasure.
+async fn end(desk: &Desk, row: &mut Versioned<Erasure>, state: ErasureState, action: &str) -> Result<()> {
+    let over = Erasure { state, ..row.body.clone() };
+    let detail = json!({ "user": over.user, "cleared": over.cleared, "snapshots": over.snapshots.len() });
+    let mut writes = erasure::change(row, &over);
+    let write = writes.remove(0);
+    desk.put_audited(write, writes, action, detail).await
 }
 
 /// Clears what can be cleared; whoever has nothing to wait for any more.
@@ -90,18 +129,14 @@ async fn clear_all(desk: &Desk, people: Vec<Person>) -> Result<Vec<Versioned<Era
     let under_way = under_way(desk).await?;
     let (mut ready, mut early) = (Vec::new(), Vec::new());
     for mut person in people {
-        let is_first = person.row.body.waits_for.is_none();
-        let before = person.row.body.clone();
-        let is_ready = look(&mut person.row.body, &under_way);
-        // Unchanged it is left alone: another resolver may be at it.
-        if person.row.body != before {
-            save(desk, &mut person.row).await?;
-        }
-        match (is_ready, is_first) {
+        let was_cleared = person.row.body.was_cleared();
+        person.change(desk, |erasure| look(erasure, &under_way)).await?;
+        let is_ready = person.row.body.waits_for.as_ref().is_some_and(Vec::is_empty);
+        match (is_ready, was_cleared) {
             (true, _) => ready.push(person),
             // What is not waited for goes now.
-            (false, true) => early.push(person),
-            (false, false) => {}
+            (false, false) => early.push(person),
+            (false, true) => {}
         }
     }
     if !early.is_empty() {
@@ -115,17 +150,17 @@ async fn clear_all(desk: &Desk, people: Vec<Person>) -> Result<Vec<Versioned<Era
     let naming = naming_snapshots(desk, &ready).await?;
     let mut cleared = Vec::with_capacity(ready.len());
     for (mut person, snapshots) in ready.into_iter().zip(naming) {
-        let body = &mut person.row.body;
-        body.cleared_at = Some(desk.now());
-        body.snapshots = snapshots.into_iter().map(|snapshot| released(desk, body, snapshot)).collect();
-        save(desk, &mut person.row).await?;
+        let asked_at = person.row.body.asked_at;
+        let snapshots = snapshots.into_iter().map(|snapshot| released(desk, asked_at, snapshot)).collect();
+        let body = person.row.body.clone();
+        put(desk, &mut person.row, Erasure { cleared_at: Some(desk.now()), snapshots, ..body }).await?;
         cleared.push(person.row);
     }
     Ok(cleared)
 }
 
-/// Notes what is waited for, or that it is over; whether nothing is any more.
-fn look(erasure: &mut Erasure, under_way: &BTreeSet<String>) -> bool {
+/// Notes what is waited for, or that it is over.
+fn look(erasure: &mut Erasure, under_way: &BTreeSet<String>) {
     match &mut erasure.waits_for {
         None => erasure.waits_for = Some(under_way.iter().cloned().collect()),
         Some(waits_for) if waits_for.is_empty() => {}
@@ -138,7 +173,6 @@ fn look(erasure: &mut Erasure, under_way: &BTreeSet<String>) -> bool {
             }
         }
     }
-    erasure.waits_for.as_ref().is_some_and(Vec::is_empty)
 }
 
 /// Work that is not over, and files that nobody named yet: each may hold anybody.
@@ -176,161 +210,46 @@ async fn under_way(desk: &Desk) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// Clears every place but the snapshots.
-async fn clear(desk: &Desk, people: &mut [Person]) -> Result<()> {
-    let directory = &desk.backend.directory;
-    let users: Vec<String> = people.iter().map(|person| person.user.clone()).collect();
-    let devices = directory.devices(&users).await?;
-    let needles = devices
-        .iter()
-        .zip(&users)
-        .map(|(devices, user)| Needles::new(user, devices.iter().map(|device| device.key.as_str())));
-    let needles: Vec<Needles> = needles.collect();
-    // The files first: once the directory knows no key any more, a round that begins anew cannot look for it.
-    let named = clear_written(desk, needles).await?;
-    note(desk, people, Place::Exports, named).await?;
-    let files = clear_uploads(desk).await?;
-    note(desk, people, Place::Uploads, vec![files; users.len()]).await?;
-    let answers = clear_inquiries(desk, people).await?;
-    note(desk, people, Place::Inquiries, answers).await?;
-    directory.erase_users(&users).await?;
-    note(desk, people, Place::Directory, devices.iter().map(|devices| devices.len() as u64).collect()).await
-}
-
-/// Stores what went of each person from a place.
-async fn note(desk: &Desk, people: &mut [Person], place: Place, things: Vec<u64>) -> Result<()> {
-    for (person, things) in people.iter_mut().zip(things) {
-        person.row.body.note(place, desk.now(), things);
-        save(desk, &mut person.row).await?;
-    }
-    Ok(())
-}
-
-async fn save(desk: &Desk, row: &mut Versioned<Erasure>) -> Result<()> {
-    row.version = desk.put(erasure::put(&row.body, Expect::Version(row.version))).await?;
-    Ok(())
-}
-
-/// Deletes files that name any of these people; how many named each.
-async fn clear_written(desk: &Desk, mut needles: Vec<Needles>) -> Result<Vec<u64>> {
-    let blobs = &desk.backend.blobs;
-    let mut named = vec![0; needles.len()];
-    for (prefix, ending) in WRITTEN_HERE {
-        for blob in blobs.list(prefix).await?.into_iter().filter(|blob| blob.ends_with(ending)) {
-            let Some(path) = blobs.file(&blob).await? else { continue };
-            let found;
-            (needles, found) = step(move || search(&path, needles)).await.map_err(Failure::broken)?;
-            named.iter_mut().zip(&found).for_each(|(named, found)| *named += u64::from(*found));
-            if found.contains(&true) {
-                blobs.delete(&blob).await?;
-            }
-        }
-    }
-    Ok(named)
-}
-
-/// Deletes uploaded files that nobody has to read any more. They are in any shape that people upload, so that none is searched.
-async fn clear_uploads(desk: &Desk) -> Result<u64> {
-    let (store, blobs) = (&*desk.backend.store, &desk.backend.blobs);
-    let is_over =
-        |state: &AudienceState| matches!(state, AudienceState::Frozen { .. } | AudienceState::Failed { .. });
-    let audiences = audience::all(store).await?.into_iter().filter(|row| is_over(&row.state));
-    let imports = import::all(store).await?.into_iter().filter(|row| row.state.is_over());
-    let uploads = audiences.filter_map(|row| row.upload).chain(imports.map(|row| row.upload));
-    let mut files = 0;
-    for upload in uploads {
-        if blobs.file(&upload.blob).await?.is_some() {
-            blobs.delete(&upload.blob).await?;
-            files += 1;
-        }
-    }
-    Ok(files)
-}
-
-/// Deletes inquiries about these people; how many there were about each.
-async fn clear_inquiries(desk: &Desk, people: &[Person]) -> Result<Vec<u64>> {
-    let inquiries = inquiry::all(&*desk.backend.store).await?;
-    let mut answers = vec![0; people.len()];
-    for (person, answers) in people.iter().zip(&mut answers) {
-        let theirs =
-            inquiries.iter().filter(|row| row.body.user == person.row.body.user && row.body.state.is_over());
-        for row in theirs {
-            forget_inquiry(desk, row.body.id).await?;
-            *answers += 1;
-        }
-    }
-    Ok(answers)
-}
-
-/// Deletes an inquiry with everything that is stored of it; the row last, which is what finds the rest.
-pub(crate) async fn forget_inquiry(desk: &Desk, id: model::InquiryId) -> Result<()> {
-    for blob in desk.backend.blobs.list(&inquiry::blobs(id)).await? {
-        desk.backend.blobs.delete(&blob).await?;
-    }
-    desk.backend.store.write(vec![inquiry::delete(id)]).await?;
-    Ok(())
-}
-
-/// The snapshots that name each person.
-async fn naming_snapshots(desk: &Desk, people: &[Person]) -> Result<Vec<Vec<Digest>>> {
-    let mut naming = vec![Vec::new(); people.len()];
-    let users: Vec<String> = people.iter().map(|person| person.user.clone()).collect();
-    for snapshot in stored_snapshots(desk).await? {
-        let is_named = match files(desk, snapshot).await? {
-            Some((map, list)) => {
-                let users = users.clone();
-                match step(move || is_in(&map, &list, &users)).await.map_err(Failure::broken) {
-                    // Nobody can tell whom a damaged one names.
-                    Err(Error::Snapshot(_)) => vec![true; people.len()],
-                    is_in => is_in?,
-                }
-            }
-            // It is being deleted, and nobody can tell any more whom it named.
-            None => vec![true; users.len()],
-        };
-        let named = naming.iter_mut().zip(is_named).filter(|(_, is_named)| *is_named);
-        named.for_each(|(naming, _)| naming.push(snapshot));
-    }
-    Ok(naming)
-}
-
-fn is_in(map: &Path, list: &Path, users: &[String]) -> std::result::Result<Vec<bool>, Failure> {
-    let list = Users::open(list, Snapshot::read_users_digest(map)?)?;
-    Ok(users.iter().map(|user| list.find(user).is_some()).collect())
-}
-
 /// A snapshot that names somebody, and until when.
-fn released(desk: &Desk, erasure: &Erasure, snapshot: Digest) -> NamingSnapshot {
+fn released(desk: &Desk, asked_at: model::Timestamp, snapshot: Digest) -> NamingSnapshot {
     let config = &desk.config;
-    let released_at = erasure.asked_at + config.snapshots_kept;
+    let released_at = asked_at + config.snapshots_kept;
     let goes_by = released_at + config.garbage_kept + 2 * config.collect_every;
     NamingSnapshot { snapshot, released_at, goes_by, gone_at: None }
 }
 
-/// Ends what is over: nothing names the person any more. Whether it is.
-async fn settle(desk: &Desk, mut row: Versioned<Erasure>) -> Result<bool> {
-    let blobs = &desk.backend.blobs;
-    blobs.delete(&erasure::user_blob(row.body.id)).await?;
-    let before = row.body.clone();
-    for naming in row.body.snapshots.iter_mut().filter(|naming| naming.gone_at.is_none()) {
-        if blobs.list(&format!("snapshots/{}", naming.snapshot)).await?.is_empty() {
+/// Ends what waited for snapshots that are gone by now; to be called whenever some went.
+pub(crate) async fn settle_named(desk: &Desk) -> Result<()> {
+    let named = erasure::named(&*desk.backend.store).await?;
+    let stored = if named.is_empty() { BTreeSet::new() } else { stored_snapshots(desk).await? };
+    for row in named {
+        match settle(desk, row, &stored).await {
+            // Another resolver collects, too.
+            Err(Error::Overtaken) => {}
+            settled => settled?,
+        }
+    }
+    Ok(())
+}
+
+/// Ends what is over: nothing names the person any more.
+async fn settle(desk: &Desk, mut row: Versioned<Erasure>, stored: &BTreeSet<Digest>) -> Result<()> {
+    desk.backend.blobs.delete(&erasure::user_blob(row.body.id)).await?;
+    let mut new = row.body.clone();
+    for naming in new.snapshots.iter_mut().filter(|naming| naming.gone_at.is_none()) {
+        if !stored.contains(&naming.snapshot) {
             naming.gone_at = Some(desk.now());
         }
     }
-    let is_unnamed = row.body.snapshots.iter().all(|naming| naming.gone_at.is_some());
+    if new != row.body {
+        put(desk, &mut row, new).await?;
+    }
     // Whoever looked whether somebody is forgotten made a file that names the person.
-    if is_unnamed && forget_inquiries(desk, row.body.user).await? {
-        row.body.state = ErasureState::Erased { at: desk.now() };
-        let detail = json!({ "user": row.body.user, "cleared": row.body.cleared, "snapshots": row.body.snapshots.len() });
-        let write = erasure::put(&row.body, Expect::Version(row.version));
-        desk.put_audited(write, Vec::new(), "person.erased", detail).await?;
+    if !row.body.is_named() && forget_inquiries(desk, row.body.user).await? {
+        end(desk, &mut row, ErasureState::Erased { at: desk.now() }, "person.erased").await?;
         tracing::info!(erasure = %row.body.id, "somebody is forgotten");
-        return Ok(true);
     }
-    if row.body != before {
-        save(desk, &mut row).await?;
-    }
-    Ok(false)
+    Ok(())
 }
 
 /// Deletes what was asked about somebody since; whether nothing of it is under way.
@@ -344,4 +263,13 @@ async fn forget_inquiries(desk: &Desk, user: UserHash) -> Result<bool> {
         }
     }
     Ok(is_done)
+}
+
+/// Deletes an inquiry with everything that is stored of it; the row last, which is what finds the rest.
+pub(crate) async fn forget_inquiry(desk: &Desk, id: InquiryId) -> Result<()> {
+    for blob in desk.backend.blobs.list(&inquiry::blobs(id)).await? {
+        desk.backend.blobs.delete(&blob).await?;
+    }
+    desk.backend.store.write(vec![inquiry::delete(id)]).await?;
+    Ok(())
 }

@@ -25,6 +25,9 @@ pub enum Error {
     /// A blob that a row names is not there.
     #[error("blob {0} is missing")]
     Missing(String),
+    /// What is stored is wrong.
+    #[error("{0}")]
+    Wrong(String),
     /// The row has changed: somebody else is at this work, or has done it.
     #[error("somebody else took it over")]
     Overtaken,
@@ -77,7 +80,7 @@ impl Failure {
     pub(crate) fn broken(self) -> Error {
         match self {
             Failure::Broken(error) => error,
-            Failure::Refused(why) => Error::Missing(why),
+            Failure::Refused(why) => Error::Wrong(why),
         }
     }
 }

@@ -9,7 +9,7 @@ use model::ExportId;
 use model::export::{Difference, Export, ExportState, Subject};
 use serde_json::json;
 
-use crate::desk::{Desk, Pulse};
+use crate::desk::{AtWork, Desk, Pulse};
 use crate::difference::{self, Watch};
 use crate::door::Door;
 use crate::error::{Error, Failure, Result};
@@ -28,7 +28,7 @@ pub(crate) async fn run(desk: &Desk, id: ExportId, receives: u32) -> Result<()> 
     if was_begun && !desk.is_abandoned(export::key(id), row.version).await? {
         return Err(Error::Overtaken);
     }
-    let mut work = Work { desk, row, pulse: Pulse::new(desk) };
+    let mut work = Work { desk, row, devices: 0, pulse: Pulse::new(desk) };
     if receives > desk.config.attempts_max {
         return work.fail(format!("it was begun {} times and never finished", receives - 1)).await;
     }
@@ -45,24 +45,25 @@ pub(crate) async fn run(desk: &Desk, id: ExportId, receives: u32) -> Result<()> 
 struct Work<'a> {
     desk: &'a Desk,
     row: Versioned<Export>,
+    /// Written so far.
+    devices: u64,
     pulse: Pulse,
 }
 
 impl Work<'_> {
     async fn write_out(&mut self) -> std::result::Result<ExportState, Failure> {
-        self.save(ExportState::Writing { devices: 0 }).await?;
+        self.say().await?;
         let (desk, subject, format) = (self.desk, self.row.body.subject, self.row.body.format);
         let folder = desk.work_folder()?;
         let path = folder.path().join("export");
         match subject {
             Subject::Outcomes { .. } | Subject::DeadDevices { .. } => {
                 let opening = Box::pin(Outcomes::open(desk, subject, format, &path));
-                let outcomes = self.during(0, opening).await??;
+                let outcomes = self.during(opening).await??;
                 self.write_all(outcomes).await
             }
             Subject::Members { snapshot, .. } => {
-                let members =
-                    self.during(0, Box::pin(Members::open(desk, snapshot, format, &path))).await??;
+                let members = self.during(Box::pin(Members::open(desk, snapshot, format, &path))).await??;
                 self.write_all(members).await
             }
             Subject::Difference { .. } => {
@@ -75,8 +76,8 @@ impl Work<'_> {
     async fn write_all<S: Steps>(&mut self, mut steps: S) -> std::result::Result<ExportState, Failure> {
         loop {
             let is_over;
-            let devices = steps.devices();
-            (steps, is_over) = self.during(devices, step(move || steps.write_some())).await??;
+            self.devices = steps.devices();
+            (steps, is_over) = self.during(step(move || steps.write_some())).await??;
             if is_over {
                 let devices = steps.devices();
                 return self.keep(steps.into_file(), devices, None).await;
@@ -108,7 +109,8 @@ impl Work<'_> {
                 done = &mut comparing => return done,
                 () = self.pulse.due(desk) => {}
             }
-            self.save(ExportState::Writing { devices: watch.devices() }).await?;
+            self.devices = watch.devices();
+            self.say().await?;
         }
     }
 
@@ -120,31 +122,11 @@ impl Work<'_> {
         difference: Option<Difference>,
     ) -> std::result::Result<ExportState, Failure> {
         let desk = self.desk;
-        let (file, bytes, digest) = self.during(devices, step(move || file.close())).await??;
+        self.devices = devices;
+        let (file, bytes, digest) = self.during(step(move || file.close())).await??;
         let blob = export::blob(self.row.body.id, desk.runtime.randomness.u64());
-        self.during(devices, desk.backend.blobs.put_file(&blob, &file)).await??;
+        self.during(desk.backend.blobs.put_file(&blob, &file)).await??;
         Ok(ExportState::Done { blob, bytes, devices, digest, at: desk.now(), difference })
-    }
-
-    /// Runs a step and stores progress meanwhile, whenever it is time.
-    async fn during<T>(&mut self, devices: u64, step: impl Future<Output = T>) -> Result<T> {
-        let mut step = std::pin::pin!(step);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut step => return Ok(done),
-                () = self.pulse.due(self.desk) => {}
-            }
-            self.save(ExportState::Writing { devices }).await?;
-        }
-    }
-
-    async fn save(&mut self, state: ExportState) -> Result<()> {
-        self.row.body.state = state;
-        self.row.body.worked_at = Some(self.desk.now());
-        let write = export::put(&self.row.body, Expect::Version(self.row.version));
-        self.row.version = self.desk.put(write).await?;
-        Ok(())
     }
 
     async fn fail(&mut self, why: String) -> Result<()> {
@@ -155,6 +137,20 @@ impl Work<'_> {
         self.row.body.state = state;
         let write = export::put(&self.row.body, Expect::Version(self.row.version));
         self.desk.put_audited(write, Vec::new(), action, json!(self.row.body.subject)).await
+    }
+}
+
+impl AtWork for Work<'_> {
+    fn pulse(&mut self) -> (&mut Pulse, &Desk) {
+        (&mut self.pulse, self.desk)
+    }
+
+    async fn say(&mut self) -> Result<()> {
+        self.row.body.state = ExportState::Writing { devices: self.devices };
+        self.row.body.worked_at = Some(self.desk.now());
+        let write = export::put(&self.row.body, Expect::Version(self.row.version));
+        self.row.version = self.desk.put(write).await?;
+        Ok(())
     }
 }
 

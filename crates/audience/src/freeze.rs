@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
 use model::{Device, Manifest};
 
-use crate::desk::Desk;
+use crate::desk::{AtWork, Desk};
 use crate::door::{DUPLICATE_KEY, Door, ERASED, NO_DEVICE, UNKNOWN};
 use crate::error::{Error, Failure, Result};
 use crate::left_out::LeftOut;

@@ -2,7 +2,6 @@
 //! leaves something for the next time, never a name without what it stands for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use backend::rows::garbage::{self, Mark};
@@ -29,26 +28,14 @@ pub(crate) struct Collected {
 
 /// Collects again and again until `shutdown`.
 pub(crate) async fn keep(desk: &Desk, shutdown: &CancellationToken) {
-    loop {
-        let done = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            done = Box::pin(collect(desk)) => done,
-        };
-        match done {
-            Ok(Collected { marked, snapshots, blobs }) if snapshots + blobs > 0 => {
-                tracing::info!(marked, snapshots, blobs, "what nobody needs any more is deleted");
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn StdError, "garbage stays until the next time")
-            }
+    let work = async || {
+        let Collected { marked, snapshots, blobs } = Box::pin(collect(desk)).await?;
+        if snapshots + blobs > 0 {
+            tracing::info!(marked, snapshots, blobs, "what nobody needs any more is deleted");
         }
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = desk.runtime.clock.sleep(desk.config.collect_every) => {}
-        }
-    }
+        Ok(())
+    };
+    desk.keep(shutdown, desk.config.collect_every, "garbage stays until the next time", work).await;
 }
 
 /// Everything that is named somewhere.
@@ -82,6 +69,7 @@ pub(crate) async fn collect(desk: &Desk) -> Result<Collected> {
             }
         }
     }
+    erase::settle_named(desk).await?;
     Ok(collected)
 }
 
@@ -117,10 +105,12 @@ async fn named(desk: &Desk) -> Result<Named> {
     let mut named = Named::default();
     // They name people who asked to be forgotten long ago: only what is being sent, or is about to be, keeps them.
     let mut released = Released::default();
-    for row in erasure::all(store).await? {
-        match row.body.cleared_at {
-            Some(at) => released.add(&row.body.snapshots, at, now),
-            None => drop(named.blobs.insert(erasure::user_blob(row.body.id))),
+    for row in erasure::open(store).await? {
+        named.blobs.insert(erasure::user_blob(row.body.id));
+    }
+    for row in erasure::named(store).await? {
+        if let Some(at) = row.body.cleared_at {
+            released.add(&row.body.snapshots, at, now);
         }
     }
     for row in inquiry::all(store).await? {
@@ -134,14 +124,11 @@ async fn named(desk: &Desk) -> Result<Named> {
         }
         let over_at = match &row.state {
             AudienceState::Frozen { at, .. } => Some(*at),
-            AudienceState::Failed { .. } => Some(row.created_at),
+            AudienceState::Failed { .. } => Some(row.worked_at.unwrap_or(row.created_at)),
             _ => None,
         };
         if over_at.is_none_or(|at| is_kept(at, config.uploads_kept)) {
-            named.blobs.extend(row.upload.map(|upload| upload.blob));
-            let report = row.report.unwrap_or_default();
-            named.blobs.extend(report.read.bad_rows_blob);
-            named.blobs.extend(report.left_out_list.map(|list| list.blob));
+            named.blobs.extend(row.blobs().map(str::to_owned));
         }
     }
     for row in import::all(store).await? {

@@ -11,7 +11,7 @@ use model::import::{Import, ImportReport, ImportState};
 use model::{Device, ImportId, Platform};
 use serde_json::json;
 
-use crate::desk::{Desk, Pulse};
+use crate::desk::{AtWork, Desk, Pulse};
 use crate::door::{Door, ERASED};
 use crate::error::{Error, Failure, Result};
 use crate::rows::{Reading, Rows};
@@ -61,7 +61,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     async fn take_in(&mut self) -> std::result::Result<(), Failure> {
-        self.save(ImportState::Importing { rows: 0 }).await?;
+        self.say().await?;
         let upload = self.row.body.upload.clone();
         let path = self.desk.file(&upload.blob).await?;
         let reading =
@@ -99,10 +99,10 @@ impl Work<'_> {
         reading: Reading,
         list: PathBuf,
     ) -> std::result::Result<Read, Failure> {
-        let mut rows = self.during(0, step(move || upload::open(&path, &reading, Some(&list)))).await??;
+        let mut rows = self.during(step(move || upload::open(&path, &reading, Some(&list)))).await??;
         loop {
             let is_over;
-            (rows, is_over) = self.during(0, step(move || check_some(rows))).await??;
+            (rows, is_over) = self.during(step(move || check_some(rows))).await??;
             if is_over {
                 return step(move || upload::close(rows)).await;
             }
@@ -123,7 +123,7 @@ impl Work<'_> {
             let devices = upload::next_devices(&mut rows, most)?;
             Ok((rows, devices))
         };
-        let (mut rows, (mut devices, mut last_line)) = self.during(0, step(first)).await??;
+        let (mut rows, (mut devices, mut last_line)) = self.during(step(first)).await??;
         let mut behind = 0;
         while !devices.is_empty() {
             let read = devices.len();
@@ -136,10 +136,9 @@ impl Work<'_> {
                 let devices = upload::next_devices(&mut rows, most)?;
                 Ok((rows, devices))
             });
-            let done = self.report.added + self.report.changed + self.report.unchanged;
             // A call that fails is not made again here: the whole import is, and what is known already changes nothing.
             let both = futures::future::join(directory.import(devices), next);
-            let (stored, next) = self.during(done, both).await?;
+            let (stored, next) = self.during(both).await?;
             self.add(stored.map_err(|error| placed(error, lines))?);
             (rows, (devices, last_line)) = next?;
         }
@@ -162,27 +161,6 @@ impl Work<'_> {
         }
     }
 
-    /// Runs a step and stores progress meanwhile, whenever it is time.
-    async fn during<T>(&mut self, rows: u64, step: impl Future<Output = T>) -> Result<T> {
-        let mut step = std::pin::pin!(step);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut step => return Ok(done),
-                () = self.pulse.due(self.desk) => {}
-            }
-            self.save(ImportState::Importing { rows }).await?;
-        }
-    }
-
-    async fn save(&mut self, state: ImportState) -> Result<()> {
-        self.row.body.state = state;
-        self.row.body.worked_at = Some(self.desk.now());
-        let write = import::put(&self.row.body, Expect::Version(self.row.version));
-        self.row.version = self.desk.put(write).await?;
-        Ok(())
-    }
-
     async fn fail(&mut self, why: String) -> Result<()> {
         self.end(ImportState::Failed { why }, "devices.import_failed").await
     }
@@ -196,6 +174,22 @@ impl Work<'_> {
         let write = import::put(&self.row.body, Expect::Version(self.row.version));
         self.desk.put_audited(write, Vec::new(), action, detail).await?;
         delete_file(self.desk, &self.row.body.upload.blob).await;
+        Ok(())
+    }
+}
+
+impl AtWork for Work<'_> {
+    fn pulse(&mut self) -> (&mut Pulse, &Desk) {
+        (&mut self.pulse, self.desk)
+    }
+
+    async fn say(&mut self) -> Result<()> {
+        let report = &self.report;
+        let rows = report.added + report.changed + report.unchanged;
+        self.row.body.state = ImportState::Importing { rows };
+        self.row.body.worked_at = Some(self.desk.now());
+        let write = import::put(&self.row.body, Expect::Version(self.row.version));
+        self.row.version = self.desk.put(write).await?;
         Ok(())
     }
 }

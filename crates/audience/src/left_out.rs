@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use backend::directory::{Holding, Label};
 use device_map::Duplicate;
-use model::Device;
 use model::left_out::{Kept, LeftOutDevice, LeftOutRow};
+use model::{Device, Platform};
 
 use crate::door::{DUPLICATE_KEY, ERASED};
 use crate::error::{Error, Result};
-use crate::key_hash::KeyHash;
 use crate::row_list::RowList;
+use model::KeyHash;
 
 /// Those who are left out.
 pub(crate) struct LeftOut {
@@ -76,19 +76,13 @@ impl LeftOut {
             });
         }
         let hash = KeyHash::of(device.key.as_bytes());
-        let row = LeftOutRow {
+        let shown = shown(device.platform, [&device.app, &device.market, &device.locale], &hash);
+        self.push(&LeftOutRow {
             user: (&*device.user).into(),
             reason: reason.into(),
-            device: Some(LeftOutDevice {
-                platform: device.platform,
-                app: (&*device.app).into(),
-                market: (&*device.market).into(),
-                locale: (&*device.locale).into(),
-                key_hash: hash.text().into(),
-            }),
+            device: Some(shown),
             kept: None,
-        };
-        self.push(&row)
+        })
     }
 
     /// A device of somebody whose others may come in.
@@ -96,18 +90,8 @@ impl LeftOut {
         self.devices(reason, 1);
         let Label { platform, app, market, locale } = device.label;
         let hash = KeyHash::of(device.key.as_bytes());
-        self.push(&LeftOutRow {
-            user: user.into(),
-            reason: reason.into(),
-            device: Some(LeftOutDevice {
-                platform: *platform,
-                app: app.into(),
-                market: market.into(),
-                locale: locale.into(),
-                key_hash: hash.text().into(),
-            }),
-            kept: None,
-        })
+        let shown = shown(*platform, [app, market, locale], &hash);
+        self.push(&LeftOutRow { user: user.into(), reason: reason.into(), device: Some(shown), kept: None })
     }
 
     /// A device that another user, or the same, has already. The report counts these by themselves. Breaks when there is no
@@ -118,13 +102,7 @@ impl LeftOut {
         let row = LeftOutRow {
             user: device.user.into(),
             reason: DUPLICATE_KEY.into(),
-            device: Some(LeftOutDevice {
-                platform: device.platform,
-                app: device.app.into(),
-                market: device.market.into(),
-                locale: device.locale.into(),
-                key_hash: hash.text().into(),
-            }),
+            device: Some(shown(device.platform, [device.app, device.market, device.locale], &hash)),
             kept: Some(Kept { kept_by: duplicate.kept_by.into(), user_in: duplicate.is_user_in }),
         };
         self.push(&row)?;
@@ -162,6 +140,21 @@ impl LeftOut {
             list: list.map(|list| (list, self.listed)),
             is_cut: self.is_cut,
         })
+    }
+}
+
+/// A device as the list has it.
+fn shown<'a>(
+    platform: Platform,
+    [app, market, locale]: [&'a str; 3],
+    hash: &'a KeyHash,
+) -> LeftOutDevice<'a> {
+    LeftOutDevice {
+        platform,
+        app: app.into(),
+        market: market.into(),
+        locale: locale.into(),
+        key_hash: hash.text().into(),
     }
 }
 

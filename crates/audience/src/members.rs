@@ -13,8 +13,8 @@ use crate::door::Door;
 use crate::error::Failure;
 use crate::export::Steps;
 use crate::export_file::{ExportFile, cannot_write};
-use crate::key_hash::KeyHash;
 use crate::upload::step;
+use model::KeyHash;
 
 /// Devices written in one step.
 const STEP_DEVICES: u32 = 100_000;

@@ -9,7 +9,7 @@ use model::{Class, Group, Outcome};
 use serde::Serialize;
 
 use crate::device_rows::hash_of;
-use crate::key_hash::KeyHash;
+use model::KeyHash;
 
 /// Which rows there are, and how they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use model::selection::Sample;
 use model::{Audience, AudienceId, AudienceReport, AudienceState, Digest, Manifest};
 use serde_json::json;
 
-use crate::desk::{Desk, Pulse, WorkFolder};
+use crate::desk::{AtWork, Desk, Pulse, WorkFolder};
 use crate::door::{Door, UNKNOWN};
 use crate::error::{Error, Failure, Result};
 use crate::freeze::{Freezer, freeze_users};
@@ -55,7 +55,7 @@ pub(crate) struct Work<'a> {
 
 impl Work<'_> {
     async fn resolve(&mut self) -> std::result::Result<Manifest, Failure> {
-        self.save(AudienceState::Resolving { rows: 0 }).await?;
+        self.say().await?;
         let door = Door::open(self.desk, self.row.body.control).await?.taking_sandbox(self.row.body.sandbox);
         let folder = self.desk.work_folder()?;
         let (sample, upload) = (self.row.body.sample.clone(), self.row.body.upload.clone());
@@ -206,28 +206,6 @@ impl Work<'_> {
         upload::judge(&self.report.read, upload.bad_rows)
     }
 
-    /// Runs a step and stores progress meanwhile, whenever it is time: others see that somebody is at it, and a
-    /// resolver that was overtaken stops.
-    pub(crate) async fn during<T>(&mut self, step: impl Future<Output = T>) -> Result<T> {
-        let mut step = std::pin::pin!(step);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut step => return Ok(done),
-                () = self.pulse.due(self.desk) => {}
-            }
-            self.save(AudienceState::Resolving { rows: self.report.read.rows }).await?;
-        }
-    }
-
-    async fn save(&mut self, state: AudienceState) -> Result<()> {
-        self.row.body.state = state;
-        self.row.body.worked_at = Some(self.desk.now());
-        let write = audience::put(&self.row.body, Expect::Version(self.row.version));
-        self.row.version = self.desk.put(write).await?;
-        Ok(())
-    }
-
     async fn end_frozen(&mut self, manifest: &Manifest) -> Result<()> {
         let (snapshot, devices) = (manifest.digest, manifest.devices);
         let state = AudienceState::Frozen { snapshot, at: self.desk.now() };
@@ -252,6 +230,20 @@ impl Work<'_> {
         self.row.body.report = Some(self.report.clone());
         let write = audience::put(&self.row.body, Expect::Version(self.row.version));
         self.desk.put_audited(write, checks, action, detail).await
+    }
+}
+
+impl AtWork for Work<'_> {
+    fn pulse(&mut self) -> (&mut Pulse, &Desk) {
+        (&mut self.pulse, self.desk)
+    }
+
+    async fn say(&mut self) -> Result<()> {
+        self.row.body.state = AudienceState::Resolving { rows: self.report.read.rows };
+        self.row.body.worked_at = Some(self.desk.now());
+        let write = audience::put(&self.row.body, Expect::Version(self.row.version));
+        self.row.version = self.desk.put(write).await?;
+        Ok(())
     }
 }
 

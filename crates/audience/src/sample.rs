@@ -9,7 +9,7 @@ use model::selection::{Lots, Sample};
 use model::suppression::UserBits;
 use model::{AudienceId, Digest, Group, Manifest, Timestamp};
 
-use crate::desk::Desk;
+use crate::desk::{AtWork, Desk};
 use crate::door::{Door, NOT_CHOSEN};
 use crate::error::{Error, Failure};
 use crate::freeze::Freezer;

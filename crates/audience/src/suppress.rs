@@ -19,24 +19,8 @@ use crate::upload::step;
 
 /// Looks after it until `shutdown`.
 pub(crate) async fn keep(desk: &Desk, shutdown: &CancellationToken) {
-    let mut was_failing = false;
-    loop {
-        let done = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            done = catch_up(desk) => done,
-        };
-        if let Err(error) = &done
-            && !was_failing
-        {
-            tracing::warn!(error = error as &dyn StdError, "snapshots stay behind the late list");
-        }
-        was_failing = done.is_err();
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = desk.runtime.clock.sleep(desk.config.suppress_every) => {}
-        }
-    }
+    let work = async || catch_up(desk).await.map(drop);
+    desk.keep(shutdown, desk.config.suppress_every, "snapshots stay behind the late list", work).await;
 }
 
 /// Brings every snapshot that may be sent to the list's version; how many were behind.

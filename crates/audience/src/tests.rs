@@ -2,6 +2,7 @@
 
 mod choosing;
 mod difference;
+mod erasing;
 mod exports;
 mod faults;
 mod garbage;

@@ -6,6 +6,8 @@ mod database;
 mod directory;
 mod error;
 mod files;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 mod jobs;
 mod queues;
 mod schema;

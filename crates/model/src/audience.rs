@@ -260,6 +260,16 @@ impl Audience {
             _ => None,
         }
     }
+
+    /// The names of its blobs besides the snapshot: the upload, and the lists of bad rows and of who was left out.
+    pub fn blobs(&self) -> impl Iterator<Item = &str> {
+        let report = self.report.as_ref();
+        let lists = [
+            report.and_then(|report| report.read.bad_rows_blob.as_deref()),
+            report.and_then(|report| report.left_out_list.as_ref()).map(|list| list.blob.as_str()),
+        ];
+        self.upload.iter().map(|upload| upload.blob.as_str()).chain(lists.into_iter().flatten())
+    }
 }
 
 /// A bad row: where, and why. The row itself is not kept, it may hold a token.

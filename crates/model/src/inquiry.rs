@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{Device, Market, Platform};
 use crate::id::{AudienceId, CampaignId, Digest, InquiryId, LaunchId};
+use crate::key_hash::KeyHash;
 use crate::outcome::Class;
 use crate::suppression::{Cause, UserHash};
 use crate::time::Timestamp;
@@ -75,8 +76,14 @@ pub struct Answer {
     pub audiences: Vec<InAudience>,
     /// Every launch that the person was part of, or whose snapshot is gone.
     pub launches: Vec<InLaunch>,
+    /// Files that were written here and name the person.
+    #[serde(default)]
+    pub files: Vec<NamingFile>,
     /// Uploaded files that are still there and may name the person. They are not searched.
     pub uploads: Vec<HeldUpload>,
+    /// What could not be read, by name: it may hold more of the person.
+    #[serde(default)]
+    pub unreadable: Vec<String>,
 }
 
 /// A device, in the directory or in a snapshot.
@@ -104,12 +111,9 @@ pub struct HeldDevice {
     pub last_accepted: Option<Timestamp>,
 }
 
-/// Bytes of a key's BLAKE3 hash that are shown: enough that no two keys of an audience look alike.
-const KEY_HASH_BYTES: usize = 16;
-
-/// The first bytes of BLAKE3 of a key's text, as hexadecimal digits: tells keys apart and cannot be sent to.
+/// The hash of a key as exports show it.
 pub fn key_hash(key: &str) -> String {
-    blake3::hash(key.as_bytes()).to_hex()[..2 * KEY_HASH_BYTES].to_owned()
+    KeyHash::of(key.as_bytes()).text().to_owned()
 }
 
 impl From<&Device> for HeldDevice {
@@ -166,8 +170,11 @@ pub struct InLaunch {
     pub wave: String,
     /// Pressed.
     pub pressed_at: Timestamp,
-    /// What became of each of the person's devices; `None` when the snapshot is gone, without which nobody can tell.
+    /// What became of each of the person's devices; `None` when nobody can tell.
     pub devices: Option<Vec<SentDevice>>,
+    /// Why nobody can: `snapshot_gone`, `snapshot_unreadable` or `records_unreadable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// What became of a device.
@@ -190,6 +197,17 @@ pub struct HeldUpload {
     /// What it is for: an audience, an import or an upload in parts.
     pub of: String,
     /// When it came.
+    pub since: Timestamp,
+}
+
+/// A file that was written here and names the person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamingFile {
+    /// What it is: `export`, or `left_out`, the list of those whom an audience's snapshot does not have.
+    pub what: String,
+    /// The export or the audience.
+    pub of: String,
+    /// When it was written.
     pub since: Timestamp,
 }
 
@@ -261,6 +279,7 @@ mod tests {
                 wave: "w".into(),
                 pressed_at: Timestamp(2),
                 devices: Some(vec![sent]),
+                why: None,
             }],
             ..Answer::default()
         };

@@ -129,7 +129,7 @@ impl Kind {
         match self {
             Kind::Directory => "the user or the device is deleted, or the provider calls the key dead",
             Kind::Uploads => {
-                "that long after the audience was frozen or refused; at once when somebody is erased"
+                "that long after the audience was frozen or refused, and a day longer; at once when somebody is erased"
             }
             Kind::Imports => "the import is over",
             Kind::UploadsInParts => {
@@ -138,7 +138,9 @@ impl Kind {
             Kind::Snapshots => {
                 "no audience names it and that long has passed since a press; and a day longer"
             }
-            Kind::Exports => "that long after it was written; at once when it names somebody who is erased",
+            Kind::Exports => {
+                "that long after it was written, and a day longer; at once when it names somebody who is erased"
+            }
             Kind::Inquiries => "that long after it was asked; at once when the person is erased",
             Kind::LateList => "somebody is taken off it",
             Kind::LateListBySnapshot => "the snapshot goes",

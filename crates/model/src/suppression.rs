@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::device::Device;
 use crate::runtime::Randomness;
 use crate::time::Timestamp;
 
@@ -36,6 +37,15 @@ impl HashKey {
         let mut bytes = [0; UserHash::BYTES];
         bytes.copy_from_slice(&hash.as_bytes()[..UserHash::BYTES]);
         UserHash(bytes)
+    }
+
+    /// The hash of a device: enough to tell those of one person apart.
+    pub fn device(&self, device: &Device) -> String {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        for part in [device.platform.name(), &device.app, &device.key] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        hasher.finalize().to_hex()[..12].to_owned()
     }
 }
 

@@ -143,7 +143,7 @@ pub(crate) async fn read(api: &Api, id: AudienceId) -> Result<rows::Versioned<Au
     row.ok_or_else(|| Problem::not_found(format!("audience {id}")))
 }
 
-/// Delete an audience that no campaign names. Its snapshot goes a day after nobody names it any more.
+/// Delete an audience that no campaign names, its upload, and its lists. Its snapshot goes a day after nobody names it any more.
 #[utoipa::path(delete, path = "/v1/audiences/{id}", tag = "audiences", params(("id" = String, Path)),
     responses((status = 204), (status = 409, body = Problem)))]
 pub(crate) async fn delete(
@@ -167,8 +167,8 @@ pub(crate) async fn delete(
     if !audited(&api, vec![write], event).await?.is_empty() {
         return Err(being_resolved());
     }
-    if let Some(upload) = row.body.upload {
-        api.backend.blobs.delete(&upload.blob).await?;
+    for blob in row.body.blobs() {
+        api.backend.blobs.delete(blob).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

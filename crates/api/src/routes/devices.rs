@@ -76,8 +76,8 @@ pub(crate) async fn put(
         device.in_environment(&environment).and_then(Device::checked).map_err(|error| fault(&error))?;
     let user = device.user.clone();
     let erased = || Problem::conflict("/problems/erased", "The person was erased", ERASED);
-    // What is not written leaves no trace in the directory's log.
-    if api.late_list.is_erased(&api, &user).await? {
+    // What is not written leaves no trace in the directory's log; whom this look misses the next one sees.
+    if api.late_list.was_erased(&api, &user).await? {
         return Err(erased());
     }
     // To its end also when whoever asked is gone: nobody else would look again.
@@ -98,7 +98,7 @@ pub(crate) async fn put(
 async fn take(api: Api, device: Device) -> Result<Option<Imported>> {
     let user = device.user.clone();
     let imported = api.backend.directory.import(vec![device]).await?;
-    // An erasure that comes later removes what was imported; one that came since the first look is seen here.
+    // An erasure that comes later removes what was imported; one that came before is seen here.
     if api.late_list.is_erased(&api, &user).await? {
         api.backend.directory.erase_users(&[user]).await?;
         return Ok(None);

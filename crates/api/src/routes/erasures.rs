@@ -1,23 +1,24 @@
 //! Erasures: somebody is forgotten everywhere. The person is on the late list with the answer; a resolver does the rest, and what
 //! is shown here is the receipt.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use backend::rows;
 use backend::rows::suppression;
-use backend::{Expect, rows};
-use http::{HeaderMap, StatusCode, header};
+use http::HeaderMap;
 use model::ErasureId;
 use model::erasure::Erasure;
 use model::suppression::{Cause, Entry};
 
 use super::Listed;
-use super::inquiries::Somebody;
-use super::suppression::hashed;
+use super::people::{Somebody, once, taken_on};
 use crate::change::{audited, event};
 use crate::extract::{Actor, Json as Body, Page, PageQuery, Place};
 use crate::problem::{Problem, Result};
-use crate::{Api, idempotency, upload};
+use crate::{Api, upload};
 
 /// Forget somebody everywhere. From the answer on the person is on the late list; what names the person goes as the receipt says.
 #[utoipa::path(post, path = "/v1/erasures", tag = "people", request_body = Somebody,
@@ -29,13 +30,13 @@ pub(crate) async fn create(
     headers: HeaderMap,
     Body(somebody): Body<Somebody>,
 ) -> Result<impl IntoResponse> {
-    let user = hashed(&api, &somebody.user).await?;
-    let id = ErasureId::random(&*api.runtime.randomness);
-    let asked = Erasure::asked(id, user, actor.clone(), upload::now(&api));
-    let work = make(&api, &actor, asked, somebody.user);
-    let made: Erasure = idempotency::once(&api, &headers, &("erasure", user), work).await?;
-    let location = format!("/v1/erasures/{}", made.id);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(made)))
+    let now = upload::now(&api);
+    let made = once(&api, &headers, "erasure", somebody, |user, name| {
+        let id = ErasureId::random(&*api.runtime.randomness);
+        make(&api, &actor, Erasure::asked(id, user, actor.clone(), now), name)
+    });
+    let made = made.await?;
+    Ok(taken_on(format!("/v1/erasures/{}", made.id), made))
 }
 
 /// The erasure and the person's place on the late list: one transaction. The blob with the user id is there before it.
@@ -48,7 +49,7 @@ async fn make(api: &Api, actor: &str, erasure: Erasure, user: String) -> Result<
         let old = suppression::list(store).await?;
         let randomness = &*api.runtime.randomness;
         let change = suppression::change(blobs, randomness, erasure.asked_at, &old, &[entry], &[]).await?;
-        let mut writes = vec![rows::erasure::put(&erasure, Expect::Absent)];
+        let mut writes = rows::erasure::create(&erasure);
         writes.extend(change.as_ref().map(|change| change.write.clone()));
         let event = event(api, actor, "person.suppressed", erasure.id, detail.clone());
         let is_done = audited(api, writes, event).await?.is_empty();
@@ -57,6 +58,7 @@ async fn make(api: &Api, actor: &str, erasure: Erasure, user: String) -> Result<
             blobs.delete(&blob).await?;
         }
         if is_done {
+            api.late_list.forget().await;
             return Ok(erasure);
         }
     }
@@ -67,7 +69,7 @@ async fn make(api: &Api, actor: &str, erasure: Erasure, user: String) -> Result<
 pub(crate) async fn list(State(api): State<Api>, page: Page) -> Result<Json<Listed<Erasure>>> {
     let (rows, has_more) = rows::erasure::list(&*api.backend.store, &page.after, page.limit).await?;
     let last = rows.last().map(|row| row.body.id.to_string());
-    Ok(Listed::new(rows.into_iter().map(|row| row.body).collect(), has_more, last))
+    Ok(Listed::new(rows.into_iter().map(|row| shown(row.body)).collect(), has_more, last))
 }
 
 /// The receipt of an erasure: when each place was cleared, and which snapshots still name the person, and until when.
@@ -75,5 +77,10 @@ pub(crate) async fn list(State(api): State<Api>, page: Page) -> Result<Json<List
     responses((status = 200, body = Object), (status = 404, body = Problem)))]
 pub(crate) async fn get(State(api): State<Api>, Place(id): Place<ErasureId>) -> Result<Json<Erasure>> {
     let row = rows::erasure::get(&*api.backend.store, id).await?;
-    Ok(Json(row.ok_or_else(|| Problem::not_found(format!("erasure {id}")))?.body))
+    Ok(Json(shown(row.ok_or_else(|| Problem::not_found(format!("erasure {id}")))?.body)))
+}
+
+/// A receipt without what only a resolver that goes on after another has to know.
+fn shown(erasure: Erasure) -> Erasure {
+    Erasure { going: BTreeMap::new(), ..erasure }
 }

@@ -1,32 +1,22 @@
-//! Inquiries: what is held about one person. Asked here, found out by a resolver, read here. The user id is stored in a blob of
-//! its own, which can be removed without a trace.
+//! Inquiries: what is held about one person. Asked here, found out by a resolver, read here.
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use backend::{Expect, rows};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use model::InquiryId;
 use model::inquiry::{Answer, Inquiry, InquiryState};
 use model::queued::{LookUp, ToResolver};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::Serialize;
 
 use super::imports::enqueue;
-use super::suppression::hashed;
+use super::people::{Somebody, once, taken_on};
 use crate::change::{audited, event};
 use crate::extract::{Actor, Json as Body_, Place};
 use crate::problem::{Problem, Result};
-use crate::{Api, idempotency, upload};
-
-/// Somebody.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Somebody {
-    /// The user id.
-    pub(crate) user: String,
-}
+use crate::{Api, upload};
 
 /// Ask what is held about somebody: devices, the late list, audiences, launches and their outcomes.
 #[utoipa::path(post, path = "/v1/inquiries", tag = "people", request_body = Somebody,
@@ -38,19 +28,14 @@ pub(crate) async fn create(
     headers: HeaderMap,
     Body_(somebody): Body_<Somebody>,
 ) -> Result<impl IntoResponse> {
-    let user = hashed(&api, &somebody.user).await?;
-    // What the key is kept for must not name anybody either.
-    let asked = Inquiry {
-        id: InquiryId::random(&*api.runtime.randomness),
-        user,
-        asked_by: actor.clone(),
-        state: InquiryState::Asked,
-        created_at: upload::now(&api),
-    };
-    let work = make(&api, &actor, asked, somebody.user);
-    let made: Inquiry = idempotency::once(&api, &headers, &("inquiry", user), work).await?;
-    let location = format!("/v1/inquiries/{}", made.id);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(made)))
+    let now = upload::now(&api);
+    let made = once(&api, &headers, "inquiry", somebody, |user, name| {
+        let (id, asked_by) = (InquiryId::random(&*api.runtime.randomness), actor.clone());
+        let asked = Inquiry { id, user, asked_by, state: InquiryState::Asked, created_at: now };
+        make(&api, &actor, asked, name)
+    });
+    let made = made.await?;
+    Ok(taken_on(format!("/v1/inquiries/{}", made.id), made))
 }
 
 async fn make(api: &Api, actor: &str, inquiry: Inquiry, user: String) -> Result<Inquiry> {

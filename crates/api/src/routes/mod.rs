@@ -18,6 +18,7 @@ pub(crate) mod launch;
 pub(crate) mod launches;
 pub(crate) mod left_out;
 pub(crate) mod live;
+pub(crate) mod people;
 pub(crate) mod projects;
 pub(crate) mod report;
 pub(crate) mod retention;

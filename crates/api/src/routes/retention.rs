@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::State;
 use backend::rows::upload::PartsState;
-use backend::store::query_all;
 use backend::{Store, rows};
 use model::export::ExportState;
 use model::retention::Kind;
@@ -15,6 +14,9 @@ use utoipa::ToSchema;
 
 use crate::problem::Result;
 use crate::{Api, idempotency};
+
+/// Rows of one page.
+const PAGE_ROWS: u32 = 1_000;
 
 /// A kind of data.
 #[derive(Serialize, ToSchema)]
@@ -70,7 +72,11 @@ impl Held {
     }
 
     fn since(times: impl Iterator<Item = Timestamp>) -> Self {
-        times.fold(Self::default(), |held, at| Self {
+        Self::default().and(times)
+    }
+
+    fn and(self, times: impl Iterator<Item = Timestamp>) -> Self {
+        times.fold(self, |held, at| Self {
             number: held.number + 1,
             oldest: Some(held.oldest.map_or(at, |oldest| oldest.min(at))),
         })
@@ -94,12 +100,10 @@ async fn held(api: &Api, kind: Kind) -> Result<Held> {
             let rows = rows::inquiry::all(store).await?;
             Held::since(rows.into_iter().map(|row: rows::Versioned<inquiry::Inquiry>| row.body.created_at))
         }
-        Kind::Erasures => {
-            Held::since(rows::erasure::all(store).await?.into_iter().map(|row| row.body.asked_at))
-        }
+        Kind::Erasures => erasures(store).await?,
         Kind::LateList => {
-            let list = rows::suppression::list(store).await?.body.read(&*api.backend.blobs).await?;
-            Held::since(list.iter().map(|entry| entry.since))
+            let list = rows::suppression::list(store).await?.body;
+            Held { number: list.by_cause.iter().sum(), oldest: list.oldest }
         }
         Kind::LateListBySnapshot => Held::number(blobs(api, "suppressed/").await?.len() as u64),
         Kind::Idempotency => Held::since(idempotency::kept(api).await?.into_iter()),
@@ -119,11 +123,8 @@ fn named(files: &BTreeSet<String>, named: impl Iterator<Item = (String, Timestam
 
 async fn uploads(api: &Api) -> Result<Held> {
     let audiences = rows::audience::all(&*api.backend.store).await?.into_iter();
-    let files = audiences.flat_map(|row| {
-        let bad_rows = row.report.and_then(|report| report.read.bad_rows_blob);
-        let blobs = [row.upload.map(|upload| upload.blob), bad_rows].into_iter().flatten();
-        blobs.map(|blob| (blob, row.created_at)).collect::<Vec<_>>()
-    });
+    let files = audiences
+        .flat_map(|row| row.blobs().map(|blob| (blob.to_owned(), row.created_at)).collect::<Vec<_>>());
     Ok(named(&blobs(api, "uploads/").await?, files))
 }
 
@@ -161,6 +162,19 @@ async fn records(store: &dyn Store) -> Result<Held> {
 
 async fn audit(store: &dyn Store) -> Result<Held> {
     let (first, _) = rows::audit::list(store, 0, 1).await?;
-    let number = query_all(store, "audit").await?.len() as u64;
+    let number = rows::audit::count(store).await?;
     Ok(Held { number, oldest: first.first().map(|entry| entry.event.at) })
+}
+
+/// Page by page: receipts are kept for ever.
+async fn erasures(store: &dyn Store) -> Result<Held> {
+    let (mut held, mut after) = (Held::default(), String::new());
+    loop {
+        let (rows, has_more) = rows::erasure::list(store, &after, PAGE_ROWS).await?;
+        after = rows.last().map(|row| row.body.id.to_string()).unwrap_or_default();
+        held = held.and(rows.into_iter().map(|row| row.body.asked_at));
+        if !has_more {
+            return Ok(held);
+        }
+    }
 }

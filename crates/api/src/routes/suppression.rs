@@ -128,8 +128,8 @@ pub(crate) async fn remove(
     Place(user): Place<String>,
 ) -> Result<(StatusCode, Json<Changed>)> {
     let hash = hashed(&api, &user).await?;
-    let erasures = erasure::all(&*api.backend.store).await?.into_iter().map(|row| row.body);
-    if let Some(open) = erasures.into_iter().find(|one| one.user == hash && one.cleared_at.is_none()) {
+    let mut open = erasure::open(&*api.backend.store).await?.into_iter().map(|row| row.body);
+    if let Some(open) = open.find(|one| one.user == hash && one.cleared_at.is_none()) {
         let detail = format!("{} would remove what comes in until it is through; try again then", open.id);
         return Err(Problem::conflict("/problems/erasure-under-way", "An erasure is under way", detail));
     }
@@ -171,6 +171,7 @@ async fn change(
             blobs.delete(&blob).await?;
         }
         if is_done {
+            api.late_list.forget().await;
             return Ok(Changed { version: change.version, people: change.people });
         }
     }

@@ -1,9 +1,16 @@
 //! Devices put and removed one by one.
 
-use backend::{Expect, rows};
+use std::time::Duration;
+
+use axum::body::Body;
+use backend::fault::{Fault, Operation};
+use backend::rows;
+use http::Request;
 use model::Device;
+use model::erasure::Erasure;
 use model::runtime::Clock as _;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::service::Service;
 
@@ -87,12 +94,87 @@ async fn whoever_was_erased_stays_out_until_taken_off_the_late_list() {
     let off = async || service.json("DELETE", "/v1/suppression/ann", &Value::Null).await;
     assert_eq!(off().await.problem(), (409, "/problems/erasure-under-way".into()));
     let store = &*service.backend.store;
-    let mut row = rows::erasure::all(store).await.unwrap().remove(0);
-    row.body.cleared_at = Some(service.clock.now());
-    store.write(vec![rows::erasure::put(&row.body, Expect::Version(row.version))]).await.unwrap();
+    let row = rows::erasure::open(store).await.unwrap().remove(0);
+    let cleared = Erasure { cleared_at: Some(service.clock.now()), ..row.body.clone() };
+    store.transact(rows::erasure::change(&row, &cleared)).await.unwrap();
     assert_eq!(off().await.status, 200);
     assert_eq!(service.json("PUT", PATH, &body("ab02")).await.status, 200);
     let opted_out = json!({ "users": ["ann"], "cause": "opted_out" });
     service.json("POST", "/v1/suppression", &opted_out).await;
     assert_eq!(service.json("PUT", PATH, &body("ab03")).await.status, 200, "opting out is not leaving");
+}
+
+/// Asks another process for an erasure: this one knows of it only what is stored.
+async fn erase_elsewhere(service: &Service) {
+    let request = Request::post("/v1/erasures").header("host", "127.0.0.1:8080");
+    let request = request.header("content-type", "application/json");
+    let request = request.body(Body::from(json!({ "user": "ann" }).to_string())).unwrap();
+    let answer = service.another(api::Config::default()).oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), 202);
+}
+
+#[tokio::test]
+async fn a_device_that_was_put_while_its_user_was_erased_goes_with_the_user() {
+    let service = Service::start();
+    assert_eq!(service.json("PUT", "/v1/users/bob/devices", &body("b0b0")).await.status, 200);
+    erase_elsewhere(&service).await;
+    // This process knows the late list as it was before.
+    let refused = service.json("PUT", PATH, &body("ab01")).await;
+    assert_eq!(refused.problem(), (409, "/problems/erased".into()));
+    assert_eq!(known(&service).await, []);
+    assert_eq!(
+        service.backend.directory.knows(&["ann".into()]).await.unwrap(),
+        [false],
+        "not even that there was one"
+    );
+    assert_eq!(service.backend.directory.count().await.unwrap(), (1, 1), "others are left alone");
+}
+
+#[tokio::test]
+async fn a_device_whose_user_is_erased_goes_also_when_nobody_waits_for_the_answer() {
+    // By this seed a delay comes after the effect.
+    let (service, faults) = Service::start_failing(2);
+    assert_eq!(service.json("PUT", "/v1/users/bob/devices", &body("b0b0")).await.status, 200);
+    faults.next(Operation::Import, Some(Fault::Delay));
+    {
+        let path_body = body("ab01");
+        let mut put = std::pin::pin!(service.json("PUT", PATH, &path_body));
+        while known(&service).await.is_empty() {
+            assert!(futures::poll!(&mut put).is_pending());
+            tokio::task::yield_now().await;
+        }
+        // The device is there, and whoever put it hangs up.
+    }
+    erase_elsewhere(&service).await;
+    assert_eq!(known(&service).await.len(), 1);
+    service.clock.advance(Duration::from_secs(2));
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(known(&service).await, []);
+}
+
+#[tokio::test]
+async fn putting_a_device_reads_the_late_list_once() {
+    let (service, faults) = Service::start_failing(1);
+    assert_eq!(service.json("PUT", PATH, &body("ab01")).await.status, 200);
+    faults.next(Operation::Get, None);
+    faults.next(Operation::Get, Some(Fault::Broken));
+    assert_eq!(service.json("PUT", PATH, &body("ab02")).await.status, 200);
+    assert_eq!(service.json("PUT", PATH, &body("ab03")).await.status, 507, "the next one reads it anew");
+}
+
+#[tokio::test]
+async fn whoever_was_taken_off_the_late_list_elsewhere_can_be_put_again() {
+    let service = Service::start();
+    assert_eq!(service.json("POST", "/v1/erasures", &json!({ "user": "ann" })).await.status, 202);
+    assert_eq!(service.json("PUT", PATH, &body("ab01")).await.status, 409);
+    let store = &*service.backend.store;
+    let row = rows::erasure::open(store).await.unwrap().remove(0);
+    let cleared = Erasure { cleared_at: Some(service.clock.now()), ..row.body.clone() };
+    store.transact(rows::erasure::change(&row, &cleared)).await.unwrap();
+    let request = Request::delete("/v1/suppression/ann").header("host", "127.0.0.1:8080").body(Body::empty());
+    let answer = service.another(api::Config::default()).oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(service.json("PUT", PATH, &body("ab01")).await.status, 200);
 }

@@ -82,7 +82,20 @@ impl Service {
         (service, faults.unwrap())
     }
 
+    /// One over a backend in a folder, where what it stores can be searched.
+    pub(crate) fn start_in(folder: &std::path::Path) -> Self {
+        Self::start_at(&Place::Folder(folder.to_owned()), Config::default(), |backend, _| backend)
+    }
+
     pub(crate) fn start_with(
+        config: Config,
+        wrap: impl FnOnce(Backend, Arc<ManualClock>) -> Backend,
+    ) -> Self {
+        Self::start_at(&Place::Memory, config, wrap)
+    }
+
+    fn start_at(
+        place: &Place,
         config: Config,
         wrap: impl FnOnce(Backend, Arc<ManualClock>) -> Backend,
     ) -> Self {
@@ -90,7 +103,7 @@ impl Service {
         let randomness = Arc::new(SeededRandomness::new(7));
         let runtime =
             Runtime { clock: clock.clone(), randomness: randomness.clone(), spawner: Arc::new(TokioSpawner) };
-        let embedded = backend_embedded::open(&Place::Memory, &runtime).unwrap();
+        let embedded = backend_embedded::open(place, &runtime).unwrap();
         let backend = embedded.backend.clone();
         let served = wrap(backend.clone(), clock.clone());
         let shutdown = CancellationToken::new();

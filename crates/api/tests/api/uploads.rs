@@ -2,8 +2,10 @@
 
 use api::Config;
 use axum::body::Body;
-use backend::Queue;
+use backend::{Expect, Queue, rows};
 use http::Request;
+use model::left_out::LeftOutList;
+use model::{Audience, AudienceReport};
 use serde_json::json;
 
 use crate::service::Service;
@@ -157,7 +159,21 @@ async fn an_audience_that_no_campaign_names_can_be_deleted_with_its_upload() {
 
     let frozen = service.frozen_audience(1, 1).await;
     let path = format!("/v1/audiences/{frozen}");
+    let (store, blobs) = (&*service.backend.store, &service.backend.blobs);
+    let list = rows::audience::left_out_blob(frozen, 1);
+    blobs.put(&list, b"{}".to_vec()).await.unwrap();
+    let row = rows::audience::get(store, frozen).await.unwrap().unwrap();
+    let list = LeftOutList { blob: list, rows: 1, is_cut: false };
+    let report = AudienceReport { left_out_list: Some(list), ..row.body.report.clone().unwrap_or_default() };
+    let told = Audience { report: Some(report), ..row.body };
+    store.write(vec![rows::audience::put(&told, Expect::Anything)]).await.unwrap();
+    let others = blobs.list("uploads/").await.unwrap().len() - 1;
     assert_eq!(service.call(Request::delete(&path), Body::empty()).await.status, 204);
+    assert_eq!(
+        blobs.list("uploads/").await.unwrap().len(),
+        others,
+        "the list of those left out went with it"
+    );
     assert_eq!(service.get(&path).await.status, 404);
     assert_eq!(service.all_audited().await.last().map(String::as_str), Some("audience.deleted"));
 }

@@ -9,10 +9,20 @@ use model::runtime::Clock;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
+use crate::runtime;
+
 /// How long a short call may take.
 const CALL_MAX: Duration = Duration::from_secs(60);
 /// The first pause before a call is made again, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
+/// How often is looked whether work is over.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Whether a resolver's work is over, as its state says.
+pub(super) fn is_over(work: &Value) -> bool {
+    matches!(work["state"].as_str(), Some("done" | "frozen" | "failed"))
+}
 
 /// The service refused; to do it again is no use.
 #[derive(Debug)]
@@ -145,9 +155,30 @@ impl Calls {
         self.call(|| self.request(Method::GET, path)).await?.json()
     }
 
-    /// Makes something, once.
-    pub(super) async fn json(&self, method: Method, path: &str, body: &Value, key: &str) -> Result<Value> {
-        let request = || self.request(method.clone(), path).header("idempotency-key", key).json(body);
+    /// Makes something, once however often it has to be asked for.
+    pub(super) async fn make(&self, path: &str, body: &Value) -> Result<Value> {
+        let key = format!("{:032x}", runtime::real().randomness.u128());
+        let request = || self.request(Method::POST, path).header("idempotency-key", &key).json(body);
         self.call(request).await?.json()
+    }
+
+    /// Looks at `path` again and again until it is over there; `now` is how it was, `tell` sees each look.
+    pub(super) async fn until(
+        &self,
+        path: &str,
+        mut now: Value,
+        is_over: impl Fn(&Value) -> bool,
+        mut tell: impl FnMut(&Value),
+    ) -> Result<Value> {
+        while !is_over(&now) {
+            self.clock.sleep(LOOK_EVERY).await;
+            now = self.get(path).await?;
+            tell(&now);
+        }
+        Ok(now)
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 }

@@ -9,39 +9,36 @@ use model::Timestamp;
 use model::runtime::Clock;
 use serde_json::Value;
 
-use super::calls::Calls;
+use super::calls::{Calls, is_over};
 
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A resolver says every second that it is at work.
 const SILENT_AFTER: Duration = Duration::from_secs(5);
 
 /// Somebody who waits for what becomes of an upload.
 pub(super) struct Shown<'a> {
     pub(super) calls: &'a Calls,
-    pub(super) clock: &'a dyn Clock,
     pub(super) named: &'a str,
 }
 
 impl Shown<'_> {
     /// Waits until an import or audience is over; how it is then.
-    pub(super) async fn until_over(&self, mut now: Value) -> Result<Value> {
+    pub(super) async fn until_over(&self, now: Value) -> Result<Value> {
         let path = path(&now).context("the answer names neither an import nor an audience")?;
         let style = ProgressStyle::with_template("{msg} {spinner} {human_pos} rows");
         let bar = ProgressBar::new_spinner().with_style(style.expect("the template is right"));
         bar.set_message(self.named.to_owned());
-        while !matches!(now["state"].as_str(), Some("done" | "frozen" | "failed")) {
-            self.clock.sleep(LOOK_EVERY).await;
-            now = self.calls.get(&path).await?;
+        let tell = |now: &Value| {
             let rows = now["rows_read"].as_u64().or(now["rows"].as_u64());
             bar.set_position(rows.unwrap_or(0));
-            bar.set_message(match silent_s(&now, self.clock) {
+            bar.set_message(match silent_s(now, self.calls.clock()) {
                 Some(seconds) => format!("{}: nobody was at it for {seconds} s", self.named),
                 None => self.named.to_owned(),
             });
             bar.tick();
-        }
+        };
+        let over = self.calls.until(&path, now, is_over, tell).await?;
         bar.finish_and_clear();
-        Ok(now)
+        Ok(over)
     }
 }
 

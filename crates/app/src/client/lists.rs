@@ -2,33 +2,24 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use futures::StreamExt as _;
 use model::AudienceId;
-use model::runtime::Clock;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::calls::{Answer, Calls, Refused};
-use super::{base, block_on, refused};
+use super::calls::{Answer, Calls, Refused, is_over};
+use super::{Service, block_on, refused};
 use crate::config::Config;
-use crate::runtime;
-
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Whom to ask.
 #[derive(Args)]
 pub(crate) struct Asking {
-    /// The service; without it the address that the configuration has it listen on.
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
-    /// Who acts, as the audit will say.
-    #[arg(long, env = "USER", default_value = "fanfare", value_name = "NAME")]
-    actor: String,
+    #[command(flatten)]
+    service: Service,
     /// Give up when nothing gets through for this long.
     #[arg(long, default_value = "300s", value_parser = crate::sim::duration, value_name = "TIME")]
     give_up_after: Duration,
@@ -79,10 +70,8 @@ pub(crate) struct Diff {
 }
 
 impl Asking {
-    fn calls(&self, config: &Config) -> Result<(Calls, Arc<dyn Clock>)> {
-        let clock = runtime::real().clock;
-        let base = base(self.server.as_deref(), config)?;
-        Ok((Calls::new(base, &self.actor, Arc::clone(&clock), self.give_up_after)?, clock))
+    fn calls(&self, config: &Config) -> Result<Calls> {
+        self.service.calls(config, self.give_up_after)
     }
 }
 
@@ -90,7 +79,7 @@ impl LeftOut {
     /// True when the list was fetched.
     pub(crate) fn run(self, config: &Config) -> Result<bool> {
         block_on(async {
-            let (calls, _) = self.asking.calls(config)?;
+            let calls = self.asking.calls(config)?;
             let path =
                 format!("/v1/audiences/{}/left-out?format={}", self.audience, self.asking.format.name());
             fetch(&calls, &path, self.asking.out.as_deref()).await.map(|()| true).or_else(refused)
@@ -105,20 +94,16 @@ impl Diff {
     }
 
     async fn tell(&self, config: &Config) -> Result<()> {
-        let (calls, clock) = self.asking.calls(config)?;
+        let calls = self.asking.calls(config)?;
         let asked = json!({
             "what": "difference",
             "audience": self.audience,
             "against": self.against,
             "format": self.asking.format.name(),
         });
-        let key = format!("{:032x}", runtime::real().randomness.u128());
-        let mut export = calls.json(Method::POST, "/v1/exports", &asked, &key).await?;
+        let export = calls.make("/v1/exports", &asked).await?;
         let path = format!("/v1/exports/{}", export["id"].as_str().context("an export without id")?);
-        while !matches!(export["state"].as_str(), Some("done" | "failed")) {
-            clock.sleep(LOOK_EVERY).await;
-            export = calls.get(&path).await?;
-        }
+        let export = calls.until(&path, export, is_over, |_| {}).await?;
         if export["state"] == "failed" {
             let why = export["why"].as_str().unwrap_or("it says not why");
             return Err(Refused(why.to_owned()).into());

@@ -3,33 +3,29 @@
 use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use model::Monotonic;
 use model::runtime::Clock;
-use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::calls::Calls;
-use super::{base, block_on, refused};
+use super::calls::{Calls, is_over};
+use super::{Service, block_on, refused};
+use crate::Usage;
 use crate::config::Config;
-use crate::{Usage, runtime};
 
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// A resolver looks every three seconds.
+const BEGUN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whom, and where to ask.
 #[derive(Args)]
 pub(crate) struct Asked {
     /// The user id.
     user: String,
-    /// The service; without it the address that the configuration has it listen on.
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
-    /// Who acts, as the audit will say.
-    #[arg(long, env = "USER", default_value = "fanfare", value_name = "NAME")]
-    actor: String,
+    #[command(flatten)]
+    service: Service,
     /// Give up when nothing gets through for this long.
     #[arg(long, default_value = "60s", value_parser = crate::sim::duration, value_name = "TIME")]
     give_up_after: Duration,
@@ -123,39 +119,38 @@ impl Erase {
             return Ok(false);
         }
         asked.run(config, async |person| {
-            let mut receipt = person.ask("/v1/erasures").await?;
+            let receipt = person.ask("/v1/erasures").await?;
             let id = receipt["id"].as_str().context("an erasure without id")?.to_owned();
             if no_wait {
                 println!("{}", if json { receipt.to_string() } else { id });
                 return Ok(true);
             }
-            let mut told_of = String::new();
-            while receipt["cleared_at"].is_null() {
-                let waits_for = receipt["waits_for"].as_array().into_iter().flatten();
-                let names: Vec<&str> = waits_for.filter_map(serde_json::Value::as_str).collect();
+            let (mut told_of, mut patience) = (String::new(), Patience::new(person.calls.clock()));
+            let tell = |receipt: &Value| {
+                patience.look(receipt["waits_for"].is_null());
+                let names: Vec<&str> = list(receipt, "waits_for").iter().filter_map(Value::as_str).collect();
                 let names = names.join(", ");
-                if !names.is_empty() && names != told_of {
+                if receipt["cleared_at"].is_null() && !names.is_empty() && names != told_of {
                     eprintln!("waiting for work that may name the person: {names}");
                     told_of = names;
                 }
-                person.clock.sleep(LOOK_EVERY).await;
-                receipt = person.calls.get(&format!("/v1/erasures/{id}")).await?;
-            }
-            // Whoever had no snapshot is erased with the next look.
-            if receipt["snapshots"].as_array().is_some_and(Vec::is_empty) {
-                while receipt["state"] != "erased" {
-                    person.clock.sleep(LOOK_EVERY).await;
-                    receipt = person.calls.get(&format!("/v1/erasures/{id}")).await?;
-                }
-            }
+            };
+            let receipt =
+                person.calls.until(&format!("/v1/erasures/{id}"), receipt, is_through, tell).await?;
             if json {
                 println!("{receipt}")
             } else {
                 print!("{}", told(&receipt))
             }
-            Ok(true)
+            Ok(receipt["state"] != "failed")
         })
     }
+}
+
+/// Whether an erasure went as far as it can go now: whoever no snapshot names is erased at once.
+fn is_through(receipt: &Value) -> bool {
+    let is_named = list(receipt, "snapshots").iter().any(|naming| naming["gone_at"].is_null());
+    receipt["state"] != "suppressed" || (!receipt["cleared_at"].is_null() && is_named)
 }
 
 /// Asks whoever sits at the terminal.
@@ -173,10 +168,7 @@ fn is_meant(user: &str) -> Result<bool> {
 
 impl Asked {
     fn run(self, config: &Config, work: impl AsyncFnOnce(&Person) -> Result<bool>) -> Result<bool> {
-        let base = base(self.server.as_deref(), config)?;
-        let clock = runtime::real().clock;
-        let calls = Calls::new(base, &self.actor, Arc::clone(&clock), self.give_up_after)?;
-        let person = Person { calls, clock, user: self.user };
+        let person = Person { calls: self.service.calls(config, self.give_up_after)?, user: self.user };
         block_on(async move {
             match work(&person).await {
                 Ok(is_good) => Ok(is_good),
@@ -189,26 +181,42 @@ impl Asked {
 /// Somebody who is asked about.
 struct Person {
     calls: Calls,
-    clock: Arc<dyn Clock>,
     user: String,
+}
+
+/// Whoever waits for a resolver learns once that perhaps there is none.
+struct Patience<'a> {
+    clock: &'a dyn Clock,
+    since: Monotonic,
+    is_over: bool,
+}
+
+impl<'a> Patience<'a> {
+    fn new(clock: &'a dyn Clock) -> Self {
+        Self { clock, since: clock.monotonic(), is_over: false }
+    }
+
+    fn look(&mut self, is_waiting: bool) {
+        if is_waiting && !self.is_over && self.clock.monotonic().since(self.since) > BEGUN_WITHIN {
+            eprintln!("nobody has begun yet: is a resolver running?");
+            self.is_over = true;
+        }
+    }
 }
 
 impl Person {
     /// Makes something about the person, once.
     async fn ask(&self, path: &str) -> Result<Value> {
-        let key = format!("{:032x}", runtime::real().randomness.u128());
-        self.calls.json(Method::POST, path, &json!({ "user": self.user }), &key).await
+        self.calls.make(path, &json!({ "user": self.user })).await
     }
 
     /// An inquiry that is over.
     async fn inquire(&self) -> Result<Value> {
-        let mut inquiry = self.ask("/v1/inquiries").await?;
+        let inquiry = self.ask("/v1/inquiries").await?;
         let id = inquiry["id"].as_str().context("an inquiry without id")?.to_owned();
-        while !matches!(inquiry["state"].as_str(), Some("done" | "failed")) {
-            self.clock.sleep(LOOK_EVERY).await;
-            inquiry = self.calls.get(&format!("/v1/inquiries/{id}")).await?;
-        }
-        Ok(inquiry)
+        let mut patience = Patience::new(self.calls.clock());
+        let tell = |inquiry: &Value| patience.look(inquiry["state"] == "asked");
+        self.calls.until(&format!("/v1/inquiries/{id}"), inquiry, is_over, tell).await
     }
 
     fn is_answered(&self, inquiry: &Value) -> bool {
@@ -231,8 +239,11 @@ impl Table {
 
     fn write(&self, text: &mut String) {
         let columns = self.0.iter().map(Vec::len).max().unwrap_or(0);
-        let width =
-            |column: usize| self.0.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max();
+        // What ends a line needs no room for others.
+        let cells = |column: usize| {
+            self.0.iter().filter(move |row| row.len() > column + 1).map(move |row| &row[column])
+        };
+        let width = |column: usize| cells(column).map(|cell| cell.chars().count()).max();
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         for row in &self.0 {
             let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
@@ -284,6 +295,8 @@ fn shown(answer: &Value) -> String {
     for audience in list(answer, "audiences") {
         let number = list(audience, "devices").len();
         let standing = match (number, word(audience, "why")) {
+            (_, why @ ("snapshot_gone" | "snapshot_unreadable")) => untold(why).to_owned(),
+            (_, "not_frozen") => "not frozen".to_owned(),
             (0, why) => format!("not in it: {why}"),
             (_, "") => format!("in it: {number} devices"),
             (_, why) => format!("in it: {number} devices, and gets nothing: {why}"),
@@ -296,7 +309,7 @@ fn shown(answer: &Value) -> String {
     for launch in list(answer, "launches") {
         let (id, at) = (word(launch, "launch"), word(launch, "pressed_at"));
         let Some(devices) = launch["devices"].as_array() else {
-            launches.row([id, at, "its snapshot is gone: nobody can tell"]);
+            launches.row([id, at, untold(word(launch, "why"))]);
             continue;
         };
         for device in devices {
@@ -307,13 +320,41 @@ fn shown(answer: &Value) -> String {
         }
     }
     launches.write(&mut text);
-    if !list(answer, "uploads").is_empty() {
-        put(&mut text, format_args!("files that may name the person (not searched):"));
-        for upload in list(answer, "uploads") {
-            put(&mut text, format_args!("  {} since {}", word(upload, "of"), word(upload, "since")));
+    let mut files = |head: &str, files: &[Value]| {
+        if !files.is_empty() {
+            put(&mut text, format_args!("{head}:"));
         }
+        let mut table = Table::default();
+        for file in files {
+            let (of, since) = (word(file, "of"), format!("since {}", word(file, "since")));
+            match word(file, "what") {
+                "" => table.row([of, &since]),
+                what => table.row([of, what, &since]),
+            }
+        }
+        table.write(&mut text);
+    };
+    files("files that name the person", list(answer, "files"));
+    files("uploaded files that may name the person (not searched)", list(answer, "uploads"));
+    if !list(answer, "unreadable").is_empty() {
+        put(
+            &mut text,
+            format_args!("what could not be read, and may hold more (the resolver's log says why):"),
+        );
+    }
+    for name in list(answer, "unreadable") {
+        put(&mut text, format_args!("  {}", name.as_str().unwrap_or_default()));
     }
     text
+}
+
+/// That nobody can tell, and why.
+fn untold(why: &str) -> &'static str {
+    match why {
+        "snapshot_unreadable" => "its snapshot cannot be read: nobody can tell",
+        "records_unreadable" => "its records cannot be read: nobody can tell",
+        _ => "its snapshot is gone: nobody can tell",
+    }
 }
 
 fn labels(device: &Value) -> [&str; 4] {
@@ -326,6 +367,9 @@ fn told(receipt: &Value) -> String {
     put(&mut text, format_args!("{}: {}", word(receipt, "id"), word(receipt, "state")));
     let (at, by) = (word(receipt, "asked_at"), word(receipt, "asked_by"));
     put(&mut text, format_args!("  asked {at} by {by}; suppressed since then"));
+    if let Some(why) = receipt["why"].as_str() {
+        put(&mut text, format_args!("  because {why}"));
+    }
     let mut places = Table::default();
     for cleared in list(receipt, "cleared") {
         let things = format!("{} gone", cleared["things"]);
@@ -351,17 +395,37 @@ mod tests {
         let answer = json!({
             "user": "ann", "is_known": true, "late_list": { "cause": "opted_out", "since": "t" }, "devices": [device],
             "audiences": [{ "audience": "aud_1", "name": "n", "devices": [], "why": "held_back" },
-                { "audience": "aud_22", "name": "m", "devices": [device], "why": null }],
+                { "audience": "aud_22", "name": "m", "devices": [device], "why": null },
+                { "audience": "aud_3", "name": "o", "devices": [], "why": "snapshot_unreadable" },
+                { "audience": "aud_4", "name": "p", "devices": [], "why": "not_frozen" }],
             "launches": [{ "launch": "lnc_1", "pressed_at": "t1", "devices": [sent] },
-                { "launch": "lnc_2", "pressed_at": "t2", "devices": null }],
+                { "launch": "lnc_2", "pressed_at": "t2", "devices": null, "why": "snapshot_gone" },
+                { "launch": "lnc_3", "pressed_at": "t2", "devices": null, "why": "records_unreadable" }],
+            "files": [{ "what": "export", "of": "exp_1", "since": "t4" }, { "what": "left_out", "of": "aud_22", "since": "t5" }],
             "uploads": [{ "of": "imp_1", "since": "t3" }],
+            "unreadable": ["snapshot 0f"],
         });
         let wanted = "ann: known to the directory\non the late list: opted_out since t\ndevices: 1\n  apns  a  de  at  0f\n\
-            audiences: 2\n  aud_1   n  not in it: held_back\n  aud_22  m  in it: 1 devices\nlaunches: 2\n\
-            \x20 lnc_1  t1  fcm                                    b  1e  rejected  Gone  resent\n\
+            audiences: 4\n  aud_1   n  not in it: held_back\n  aud_22  m  in it: 1 devices\n\
+            \x20 aud_3   o  its snapshot cannot be read: nobody can tell\n  aud_4   p  not frozen\nlaunches: 3\n\
+            \x20 lnc_1  t1  fcm  b  1e  rejected  Gone  resent\n\
             \x20 lnc_2  t2  its snapshot is gone: nobody can tell\n\
-            files that may name the person (not searched):\n  imp_1 since t3\n";
+            \x20 lnc_3  t2  its records cannot be read: nobody can tell\n\
+            files that name the person:\n  exp_1   export    since t4\n  aud_22  left_out  since t5\n\
+            uploaded files that may name the person (not searched):\n  imp_1  since t3\n\
+            what could not be read, and may hold more (the resolver's log says why):\n  snapshot 0f\n";
         assert_eq!(shown(&answer), wanted);
+    }
+
+    #[test]
+    fn an_erasure_is_waited_for_until_only_snapshots_are_left_or_it_failed() {
+        let receipt = |state: &str, cleared_at: Value, snapshots: Value| {
+            is_through(&json!({ "state": state, "cleared_at": cleared_at, "snapshots": snapshots }))
+        };
+        assert!(!receipt("suppressed", Value::Null, json!([])));
+        assert!(!receipt("suppressed", "t".into(), json!([])), "erased with the next look");
+        assert!(receipt("suppressed", "t".into(), json!([{ "gone_at": null }])));
+        assert!(receipt("erased", "t".into(), json!([])) && receipt("failed", Value::Null, json!([])));
     }
 
     #[test]
@@ -374,5 +438,8 @@ mod tests {
         let wanted = "ers_1: suppressed\n  asked t by bob; suppressed since then\n  directory  t1  2 gone\n\
             \x20 snapshot aa names the person, suppressed, and goes by t9\n";
         assert_eq!(told(&receipt), wanted);
+        let failed = json!({ "id": "ers_1", "state": "failed", "asked_at": "t", "asked_by": "bob", "why": "w: ask again" });
+        let wanted = "ers_1: failed\n  asked t by bob; suppressed since then\n  because w: ask again\n";
+        assert_eq!(told(&failed), wanted);
     }
 }

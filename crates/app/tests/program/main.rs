@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod faults;
+mod logs;
 mod mistakes;
 mod nginx;
 mod people;

@@ -69,6 +69,15 @@ fn somebody_is_looked_up_handed_out_and_forgotten_and_no_log_names_anybody() {
     assert_eq!(out.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     at(&["users", "export", ANN, "--out", text(&out)]).must_end_with(3);
 
+    // A list of those left out names whom nobody knows; so does what is asked about that person.
+    std::fs::write(&users, "user\nsomebody-else\nbob\n").unwrap();
+    at(&["audience", "upload", text(&users), "--name", "others"]).must_end_with(0);
+    let left_out = at(&["users", "show", "somebody-else", "--json"]).must_end_with(0).json();
+    assert_eq!(
+        (&left_out["files"][0]["what"], &left_out["unreadable"]),
+        (&"left_out".into(), &serde_json::json!([]))
+    );
+
     let unasked = at(&["users", "erase", ANN]).must_end_with(2);
     assert!(unasked.err.contains("--yes"), "{}", unasked.err);
     let receipt = at(&["users", "erase", ANN, "--yes", "--json"]).must_end_with(0).json();

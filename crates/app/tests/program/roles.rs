@@ -1,24 +1,17 @@
 //! Roles as processes: what they say when they are ready, and how they stop.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-
 use serde_json::Value;
 
-use crate::support::{Running, command, config, run};
+use crate::support::{Running, call, command, config, run};
 
 /// A running role.
 fn start(role: &str, config: &str) -> Running {
     Running::start(command(&[role, "--config", config, "--exit-when-stdin-closes"]))
 }
 
-/// The status line of the answer to a `GET`.
-fn get(address: &str, path: &str) -> String {
-    let mut socket = TcpStream::connect(address).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer.lines().next().unwrap_or_default().to_owned()
+/// The status of the answer to a `GET`.
+fn get(address: &str, path: &str) -> u16 {
+    call(address, &format!("GET {path}"), &[], "").0
 }
 
 #[test]
@@ -27,7 +20,7 @@ fn an_api_says_where_it_listens_and_stops_with_its_parent() {
     let mut api = start("api", &config(folder.path(), ""));
     let said: Value = serde_json::from_str(&api.line()).unwrap();
     let address = said["address"].as_str().unwrap().to_owned();
-    assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"));
+    assert_eq!(get(&address, "/healthz"), 200);
     assert_eq!(api.close_stdin(), Some(0));
 }
 
@@ -63,13 +56,7 @@ fn up_with_simulators_says_what_it_is_and_where_it_listens() {
     let mut up = Running::start(command(&arguments));
     let first = up.line();
     assert!(first.contains("simulated installation: nothing reaches a phone"), "{first}");
-    let address = loop {
-        let line = up.line();
-        if let Some((_, rest)) = line.split_once("http://") {
-            break rest.split_once('/').unwrap().0.to_owned();
-        }
-        assert!(!line.is_empty(), "no address");
-    };
-    assert!(get(&address, "/v1/workers").starts_with("HTTP/1.1 200"));
+    let address = up.address();
+    assert_eq!(get(&address, "/v1/workers"), 200);
     assert_eq!(up.terminate(), Some(0));
 }

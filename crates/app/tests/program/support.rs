@@ -1,6 +1,7 @@
 //! Starts the program and reads what it says.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -71,6 +72,17 @@ impl Running {
         line
     }
 
+    /// Where `up` says that it listens.
+    pub(crate) fn address(&mut self) -> String {
+        loop {
+            let line = self.line();
+            if let Some((_, rest)) = line.split_once("http://") {
+                return rest.split_once('/').unwrap().0.to_owned();
+            }
+            assert!(!line.is_empty(), "no address");
+        }
+    }
+
     /// Sends SIGTERM and waits; the exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
@@ -92,6 +104,29 @@ impl Drop for Running {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Calls the API at `address` (`host:port`): the status, and the body that came, null when it is no JSON.
+pub(crate) fn call(address: &str, request: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    write!(socket, "{request} HTTP/1.1\r\nhost: {address}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+    (status.unwrap_or_else(|| panic!("{answer}")), serde_json::from_str(body).unwrap_or_default())
+}
+
+/// The same with a JSON body.
+pub(crate) fn call_json(address: &str, request: &str, body: &Value) -> (u16, Value) {
+    call(
+        address,
+        request,
+        &[("content-type", "application/json"), ("fanfare-actor", "tester")],
+        &body.to_string(),
+    )
 }
 
 /// A configuration file in `folder`: the embedded backend in `folder/data`, any free port, and `more`.

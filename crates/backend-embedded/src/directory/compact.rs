@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::entry::{LABEL, read_label, read_user, user_bytes, write_label};
+use super::entry::{
+    LABEL, Labels, Stored, USER, User, read_label, read_user, user_bytes, write_device, write_label,
+    write_user,
+};
 use super::index::hash;
 use super::log::{FRAME_HEAD_BYTES, Frame, HEAD_BYTES, Log, Totals};
 use super::shared::{Shared, Turn};
@@ -63,14 +66,11 @@ fn remove_unfinished(shared: &Shared) {
     }
 }
 
-/// Copies every entry that is the last of its user, frame by frame.
+/// Copies every entry that is the last of its user, frame by frame, and the labels that their devices have.
 fn copy(before: &State, log: Log) -> Result<State, Failure> {
     let mut after = State::new(Arc::new(log));
+    let mut renumbering = Renumbering { labels: &before.labels, numbers: Vec::new() };
     let (mut content, mut frame, mut moves) = (Vec::new(), vec![0; FRAME_HEAD_BYTES], Vec::new());
-    for label in before.labels.iter() {
-        write_label(label, &mut frame);
-        after.labels.add(label.clone());
-    }
     let mut at = HEAD_BYTES;
     while at < before.end {
         let Frame::Whole(_) = before.log.frame(at, &mut content).map_err(before.log.failed())? else {
@@ -78,9 +78,14 @@ fn copy(before: &State, log: Log) -> Result<State, Failure> {
         };
         let start = at + FRAME_HEAD_BYTES as u64;
         let base = after.end;
-        keep(before, start, &content, |hash, entry| {
+        keep(before, start, &content, |hash, entry, user| {
+            let is_same = renumbering.meet(user, &mut after.labels, &mut frame)?;
             moves.push((hash, base + frame.len() as u64));
-            frame.extend_from_slice(entry);
+            if is_same {
+                frame.extend_from_slice(entry);
+                return Some(());
+            }
+            renumbering.write(user, &mut frame)
         })?;
         at = start + content.len() as u64;
         append(&mut after, before.totals, &mut frame, &mut moves)?;
@@ -88,8 +93,61 @@ fn copy(before: &State, log: Log) -> Result<State, Failure> {
     Ok(after)
 }
 
-/// Hands over the entries of a frame that are the last of a user who is there.
-fn keep(before: &State, start: u64, content: &[u8], mut take: impl FnMut(u64, &[u8])) -> Result<(), Failure> {
+/// Labels get new numbers, in the order in which devices with them are met; those that no device has are left behind.
+struct Renumbering<'a> {
+    labels: &'a Labels,
+    /// The new number of each that was met.
+    numbers: Vec<Option<u32>>,
+}
+
+impl Renumbering<'_> {
+    /// Writes the labels of a user's devices that were not met before; whether all of them keep their numbers. `None` when the
+    /// entry is damaged.
+    fn meet(&mut self, user: &User<'_>, after: &mut Labels, frame: &mut Vec<u8>) -> Option<bool> {
+        let mut is_same = true;
+        for device in user.devices() {
+            let label = device?.label;
+            let number = match self.number(label) {
+                Some(number) => number,
+                None => {
+                    let known = self.labels.get(label)?;
+                    write_label(known, frame);
+                    let number = after.add(known.clone());
+                    let place = label as usize;
+                    self.numbers.resize(self.numbers.len().max(place + 1), None);
+                    self.numbers[place] = Some(number);
+                    number
+                }
+            };
+            is_same &= number == label;
+        }
+        Some(is_same)
+    }
+
+    fn number(&self, label: u32) -> Option<u32> {
+        self.numbers.get(label as usize).copied().flatten()
+    }
+
+    /// Writes a user's entry anew, whose labels were met.
+    fn write(&self, user: &User<'_>, frame: &mut Vec<u8>) -> Option<()> {
+        let name = std::str::from_utf8(user.user).ok()?;
+        write_user(USER, name, frame, |bytes| {
+            for device in user.devices().flatten() {
+                let label = self.number(device.label).unwrap_or(device.label);
+                write_device(&Stored { label, ..device }, bytes);
+            }
+        });
+        Some(())
+    }
+}
+
+/// Hands over the entries of a frame that are the last of a user who is there. What cannot be taken is damaged.
+fn keep(
+    before: &State,
+    start: u64,
+    content: &[u8],
+    mut take: impl FnMut(u64, &[u8], &User<'_>) -> Option<()>,
+) -> Result<(), Failure> {
     let mut rest = content;
     while let Some(&kind) = rest.first() {
         let offset = start + (content.len() - rest.len()) as u64;
@@ -103,7 +161,7 @@ fn keep(before: &State, start: u64, content: &[u8], mut take: impl FnMut(u64, &[
         let user = read_user(entry).ok_or_else(damaged)?;
         let hash = hash(user.user);
         if !user.is_forgotten && before.index.has(hash, offset) {
-            take(hash, entry);
+            take(hash, entry, &user).ok_or_else(damaged)?;
         }
         rest = behind;
     }

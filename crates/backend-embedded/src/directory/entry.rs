@@ -33,10 +33,6 @@ impl Labels {
         self.labels.get(number as usize)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Label> {
-        self.labels.iter()
-    }
-
     /// The number of a device's label, once it has one.
     pub(super) fn find(&self, device: &Device) -> Option<u32> {
         let Device { platform, app, locale, market, .. } = device;

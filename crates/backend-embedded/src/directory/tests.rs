@@ -157,6 +157,42 @@ async fn of_somebody_who_is_erased_no_byte_stays_however_little_it_is() {
 }
 
 #[tokio::test]
+async fn labels_that_no_device_has_any_more_go_with_the_log_and_the_others_keep_their_devices() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = Users::open(Some(folder.path())).unwrap();
+    let other = Users::open(Some(folder.path())).unwrap();
+    let in_market = |user: &str, key, market: &str| Device { market: market.into(), ..device(user, key, 1) };
+    // The first label goes, so that all others get another number; one is of two devices, of which one goes.
+    users
+        .import(vec![in_market("ann-who-goes", 1, "annland"), in_market("ann-who-goes", 2, "at")])
+        .await
+        .unwrap();
+    users.import(devices(1_000, 1)).await.unwrap();
+    users
+        .import(vec![in_market("user-1", 900_001, "oldland"), in_market("user-2", 900_002, "newland")])
+        .await
+        .unwrap();
+    users.import(vec![in_market("user-1", 900_001, "newland")]).await.unwrap();
+    assert_eq!(other.count().await.unwrap(), (501, 1_004));
+    assert_eq!(users.erase_users(&["ann-who-goes".to_owned()]).await.unwrap(), 2);
+    for gone in [&b"annland"[..], b"oldland"] {
+        assert!(!is_anywhere(folder.path(), gone));
+    }
+    assert!(is_anywhere(folder.path(), b"newland"));
+    let mut wanted = devices(1_000, 1);
+    wanted.insert(4, in_market("user-1", 900_001, "newland"));
+    wanted.insert(7, in_market("user-2", 900_002, "newland"));
+    for users in [&users, &other, &Users::open(Some(folder.path())).unwrap()] {
+        assert_eq!(look_up(users, 1_000).await, wanted);
+    }
+    // A label that is known again after it was gone, and one that stayed.
+    let labelled = [in_market("user-9", 900_009, "annland"), in_market("user-9", 900_008, "newland")];
+    other.import(labelled.to_vec()).await.unwrap();
+    let found = users.devices(&["user-9".to_owned()]).await.unwrap().remove(0);
+    assert_eq!(found[2..], labelled);
+}
+
+#[tokio::test]
 async fn an_erasure_that_finds_no_room_fails_and_does_it_the_next_time() {
     let folder = tempfile::tempdir().unwrap();
     let users = Users::open(Some(folder.path())).unwrap();

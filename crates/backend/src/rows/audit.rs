@@ -73,6 +73,12 @@ pub async fn record(store: &dyn Store, event: Event) -> Result<()> {
     Ok(())
 }
 
+/// How many entries there are: they are numbered, and none is ever deleted.
+pub async fn count(store: &dyn Store) -> Result<u64> {
+    let head: Option<Versioned<Head>> = read(store, head_key()).await?;
+    Ok(head.map_or(0, |head| head.body.number))
+}
+
 /// At most `limit` entries behind number `after`, oldest first, and whether there are more.
 pub async fn list(store: &dyn Store, after: u64, limit: u32) -> Result<(Vec<Entry>, bool)> {
     let page = store.query(AUDIT, &format!("{after:020}"), limit, false).await?;

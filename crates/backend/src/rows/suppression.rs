@@ -21,6 +21,9 @@ pub struct List {
     pub versions: Versions,
     /// People by cause, in the order of `Cause::ALL`.
     pub by_cause: [u64; 3],
+    /// Since when whoever is on it longest is.
+    #[serde(default)]
+    pub oldest: Option<Timestamp>,
     /// Where most of them are.
     base: Option<Base>,
     /// Those that came since.
@@ -116,7 +119,8 @@ pub async fn change(
     }
     all.add(news.iter());
     all.remove(&gone);
-    let mut list = List { by_cause: all.by_cause(), ..old.body.clone() };
+    let oldest = all.iter().map(|entry| entry.since).min();
+    let mut list = List { by_cause: all.by_cause(), oldest, ..old.body.clone() };
     list.versions.advance(now);
     let (mut replaced, mut new_blob) = (None, None);
     if gone.is_empty() && list.tail.len() + news.len() <= TAIL_MAX {

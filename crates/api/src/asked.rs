@@ -3,6 +3,7 @@
 use http::{HeaderMap, header};
 use model::Platform;
 use model::audience::{BadRows, Defaults, Packing, UploadFormat};
+use model::suppression::Cause;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -14,7 +15,7 @@ use crate::problem::{Problem, Result};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct UploadQuery {
-    /// How it is written, when the media type does not say it: `csv`, `ndjson`, `pinpoint`, `tokens` or `parquet`.
+    /// How it is written, when the media type does not say it: `csv`, `ndjson`, `pinpoint`, `tokens`, `users` or `parquet`.
     #[param(value_type = Option<String>)]
     format: Option<UploadFormat>,
     /// `reject_all` (default): one bad row refuses the whole. `accept_valid`: bad rows are counted and left out.
@@ -34,6 +35,24 @@ pub(crate) struct UploadQuery {
     market: Option<String>,
 }
 
+/// The query of a file of people for the late list.
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LateListQuery {
+    /// Of a file: `opted_out` or `blocked`.
+    #[param(value_type = Option<String>)]
+    pub(crate) cause: Option<Cause>,
+    /// How the file is written, when the media type does not say it: `csv`, `ndjson`, `users` or `parquet`. `text/plain` is
+    /// `users`: an id a line.
+    #[param(value_type = Option<String>)]
+    format: Option<UploadFormat>,
+    /// `reject_all` (default): one bad row refuses the whole. `accept_valid`: bad rows are counted and left out.
+    bad_rows: Option<String>,
+    /// With `accept_valid`: the share of bad rows, from 0 to 1, beyond which the whole is refused; 0.01 when absent.
+    bad_share_max: Option<f64>,
+}
+
 /// How an upload is to be read.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Asked {
@@ -49,13 +68,27 @@ impl Asked {
         let UploadQuery { format, bad_rows, bad_share_max, platform, apns_app, fcm_app, locale, market } =
             query;
         let format = format.map_or_else(|| self::format(&media_type(headers)), Ok)?;
-        let packing = packing(headers)?;
-        let bad_rows = BadRows::named(bad_rows.as_deref().unwrap_or("reject_all"), bad_share_max);
-        let bad_rows = bad_rows.map_err(|error| Problem::bad_request(error.to_string()))?;
+        let bad_rows = self::bad_rows(bad_rows.as_deref(), bad_share_max)?;
         let defaults = Defaults { platform, apns_app, fcm_app, locale, market };
         defaults.check().map_err(|error| Problem::bad_request(format!("the query: {error}")))?;
-        Ok(Self { format, packing, bad_rows, defaults })
+        Ok(Self { format, packing: packing(headers)?, bad_rows, defaults })
     }
+
+    /// The same of a list of people, whom a plain text names by their ids.
+    pub(crate) fn read_people(query: &LateListQuery, headers: &HeaderMap) -> Result<Self> {
+        let format = match (query.format, &*media_type(headers)) {
+            (Some(format), _) => format,
+            (None, "text/plain") => UploadFormat::Users,
+            (None, other) => format(other)?,
+        };
+        let bad_rows = bad_rows(query.bad_rows.as_deref(), query.bad_share_max)?;
+        Ok(Self { format, packing: packing(headers)?, bad_rows, defaults: Defaults::default() })
+    }
+}
+
+fn bad_rows(name: Option<&str>, share_max: Option<f64>) -> Result<BadRows> {
+    let named = BadRows::named(name.unwrap_or("reject_all"), share_max);
+    named.map_err(|error| Problem::bad_request(error.to_string()))
 }
 
 /// The format that a media type names.

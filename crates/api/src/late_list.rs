@@ -53,8 +53,9 @@ impl LateList {
         };
         let known = match suppression::newer_list(store, before.version).await? {
             None => before,
-            Some(row) => {
-                let people = row.body.read(&*api.backend.blobs).await?;
+            Some(_) => {
+                let suppression::Current { row, people } =
+                    suppression::current(store, &*api.backend.blobs).await?;
                 Arc::new(Known { key: before.key.clone(), version: row.version, people })
             }
         };

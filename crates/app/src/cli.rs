@@ -67,6 +67,9 @@ pub(crate) enum Command {
     /// The directory of devices.
     #[command(subcommand)]
     Devices(DevicesCommand),
+    /// The late list: people who must not be sent to any more.
+    #[command(subcommand)]
+    Suppression(SuppressionCommand),
     /// One person: what is held, and forgetting it.
     #[command(subcommand)]
     Users(UsersCommand),
@@ -146,6 +149,15 @@ pub(crate) enum DevicesCommand {
         after_help = "Examples:\n  fanfare devices import devices.csv more.ndjson.zst\n  fanfare devices import export.gz --format pinpoint --apns-app org.example.app --locale en --market us\n\nFrom standard input (-) a broken connection is gone on with, an ended program is not.\n\nExit codes:\n  0  every file was taken (with --no-wait: stored)\n  1  one was refused, by the service or because of its rows; those behind it are left alone\n  2  the command line or the configuration is wrong\n  3  nothing got through"
     )]
     Import(Box<client::Import>),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SuppressionCommand {
+    /// Put people on the late list: they get nothing any more, whatever was frozen with them in it.
+    #[command(
+        after_help = "Examples:\n  fanfare suppression add ann bob\n  fanfare suppression add --file gone.csv.gz --cause opted_out\n  zcat gone.txt.gz | fanfare suppression add --file - --format users\n\nWorkers leave them out within ten seconds.\n\nExit codes:\n  0  everybody is on the list (with --no-wait: the file is stored)\n  1  refused, by the service or because of its rows\n  2  the command line or the configuration is wrong\n  3  nothing got through"
+    )]
+    Add(Box<client::suppression::Add>),
 }
 
 #[derive(Subcommand)]

@@ -6,6 +6,7 @@ mod follow;
 pub(crate) mod lists;
 pub(crate) mod reading;
 mod source;
+pub(crate) mod suppression;
 mod transfer;
 pub(crate) mod users;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use model::audience::UploadFormat;
 use model::{AudienceId, UploadId};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -45,11 +47,9 @@ impl Service {
 
 /// What every upload takes.
 #[derive(Args)]
-pub(crate) struct Common {
+pub(crate) struct Sending {
     #[command(flatten)]
     service: Service,
-    #[command(flatten)]
-    reading: Reading,
     /// Give up when nothing gets through for this long.
     #[arg(long, default_value = "300s", value_parser = crate::sim::duration, value_name = "TIME")]
     give_up_after: Duration,
@@ -71,7 +71,9 @@ pub(crate) struct Import {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    common: Common,
+    reading: Reading,
+    #[command(flatten)]
+    sending: Sending,
 }
 
 /// Upload the list of an audience.
@@ -89,21 +91,25 @@ pub(crate) struct Upload {
     #[arg(long, value_name = "ID")]
     audience: Option<AudienceId>,
     #[command(flatten)]
-    common: Common,
+    reading: Reading,
+    #[command(flatten)]
+    sending: Sending,
 }
 
 impl Import {
     /// True when every file was taken.
     pub(crate) fn run(self, config: &Config) -> Result<bool> {
-        if self.common.resume.is_some() && self.files.len() > 1 {
+        if self.sending.resume.is_some() && self.files.len() > 1 {
             bail!("--resume goes on with one file");
         }
-        let Self { files, common } = self;
+        let Self { files, reading, sending } = self;
         block_on(async move {
-            let client = Client::new(&common, config)?;
+            reading.check()?;
+            let client = Client::new(&sending, config)?;
             for file in files {
-                let target = (Method::POST, "/v1/imports".to_owned());
-                if !client.take(file, target).await? {
+                let format = reading.format(&file)?;
+                let path = format!("/v1/imports?{}", reading.query(format));
+                if !client.take(file, Target { method: Method::POST, path, format }).await? {
                     return Ok(false);
                 }
             }
@@ -115,11 +121,13 @@ impl Import {
 impl Upload {
     /// True when the list was taken.
     pub(crate) fn run(self, config: &Config) -> Result<bool> {
-        let Self { file, name, audience, sandbox, common } = self;
+        let Self { file, name, audience, sandbox, reading, sending } = self;
         block_on(async move {
-            let client = Client::new(&common, config)?;
+            reading.check()?;
+            let client = Client::new(&sending, config)?;
             // A file that cannot be read makes no audience.
             Source::check(&file)?;
+            let format = reading.format(&file)?;
             let path = match (audience, name) {
                 (Some(id), _) => format!("/v1/audiences/{id}"),
                 (None, Some(name)) => match client.make(&name, sandbox).await {
@@ -129,7 +137,8 @@ impl Upload {
                 // It is known to the upload that is gone on with.
                 (None, None) => String::new(),
             };
-            client.take(file, (Method::PUT, format!("{path}/upload"))).await
+            let path = format!("{path}/upload?{}", reading.query(format));
+            client.take(file, Target { method: Method::PUT, path, format }).await
         })
     }
 }
@@ -161,17 +170,23 @@ fn refused(error: anyhow::Error) -> Result<bool> {
     }
 }
 
+/// Where a file goes, and how it is written.
+struct Target {
+    method: Method,
+    /// With its query.
+    path: String,
+    format: UploadFormat,
+}
+
 /// Somebody who uploads.
 struct Client<'a> {
     calls: Calls,
-    common: &'a Common,
+    sending: &'a Sending,
 }
 
 impl<'a> Client<'a> {
-    fn new(common: &'a Common, config: &Config) -> Result<Self> {
-        let calls = common.service.calls(config, common.give_up_after)?;
-        common.reading.check()?;
-        Ok(Self { calls, common })
+    fn new(sending: &'a Sending, config: &Config) -> Result<Self> {
+        Ok(Self { calls: sending.service.calls(config, sending.give_up_after)?, sending })
     }
 
     /// Makes an audience; its path. However often it is asked for, it is made once.
@@ -182,34 +197,33 @@ impl<'a> Client<'a> {
     }
 
     /// Uploads a file and says what became of it; true when it was taken.
-    async fn take(&self, file: PathBuf, target: (Method, String)) -> Result<bool> {
+    async fn take(&self, file: PathBuf, target: Target) -> Result<bool> {
         match self.uploaded(file, target).await {
             Ok(is_good) => Ok(is_good),
             Err(error) => refused(error),
         }
     }
 
-    async fn uploaded(&self, file: PathBuf, (method, path): (Method, String)) -> Result<bool> {
+    async fn uploaded(&self, file: PathBuf, target: Target) -> Result<bool> {
         let named = file.display().to_string();
-        let format = self.common.reading.format(&file)?;
         let source = Source::open(&file).await.with_context(|| named.clone())?;
         let clock = self.calls.clock();
         let began = clock.monotonic();
         let transfer = Transfer {
             calls: &self.calls,
             clock,
-            path: format!("{path}?{}", self.common.reading.query(format)),
-            method,
-            media_type: reading::media_type(format),
-            give_up_after: self.common.give_up_after,
-            resume: self.common.resume,
+            path: target.path,
+            method: target.method,
+            media_type: reading::media_type(target.format),
+            give_up_after: self.sending.give_up_after,
+            resume: self.sending.resume,
             named: &named,
         };
         let Done { answer, bytes, broken } = transfer.run(source).await.with_context(|| named.clone())?;
         let seconds = clock.monotonic().since(began).as_secs_f64();
         let shown = follow::Shown { calls: &self.calls, named: &named };
-        let over = if self.common.no_wait { answer } else { shown.until_over(answer).await? };
-        if self.common.json {
+        let over = if self.sending.no_wait { answer } else { shown.until_over(answer).await? };
+        if self.sending.json {
             let upload = json!({ "bytes": bytes, "seconds": seconds, "broken": broken });
             println!("{}", json!({ "file": named, "upload": upload, "result": over }));
         } else {

@@ -82,6 +82,7 @@ pub(crate) struct Uploads {
     pub(crate) unpacked_ratio_max: u64,
     pub(crate) bad_rows_listed_max: u64,
     pub(crate) left_out_listed_max: u64,
+    pub(crate) late_list_max: u64,
     pub(crate) age_s_max: u64,
     pub(crate) at_once_max: u64,
 }
@@ -231,6 +232,7 @@ impl Config {
         must(uploads.rows_max > 0, "uploads.rows_max: must be at least 1");
         must(uploads.unpacked_bytes_max > 0, "uploads.unpacked_bytes_max: must be at least 1");
         must(uploads.unpacked_ratio_max > 0, "uploads.unpacked_ratio_max: must be at least 1");
+        must(uploads.late_list_max > 0, "uploads.late_list_max: must be at least 1");
         must(self.uploads.age_s_max >= 60, "uploads.age_s_max: must be at least 60");
         must(self.uploads.at_once_max > 0, "uploads.at_once_max: must be at least 1");
         must(self.api.idle_s_max > 0, "api.idle_s_max: must be at least 1");

@@ -22,7 +22,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use cli::{AudienceCommand, Bench, Cli, Command, ConfigCommand, DevicesCommand, Role, UsersCommand};
+use cli::{
+    AudienceCommand, Bench, Cli, Command, ConfigCommand, DevicesCommand, Role, SuppressionCommand,
+    UsersCommand,
+};
 use config::{Config, Mistakes};
 use roles::RoleName;
 
@@ -89,6 +92,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Audience(AudienceCommand::LeftOut(fetch)) => return Ok(verdict(fetch.run(&config()?)?)),
         Command::Audience(AudienceCommand::Diff(diff)) => return Ok(verdict(diff.run(&config()?)?)),
         Command::Devices(DevicesCommand::Import(import)) => return Ok(verdict(import.run(&config()?)?)),
+        Command::Suppression(SuppressionCommand::Add(add)) => return Ok(verdict(add.run(&config()?)?)),
         Command::Users(UsersCommand::Show(show)) => return Ok(verdict(show.run(&config()?)?)),
         Command::Users(UsersCommand::Export(export)) => return Ok(verdict(export.run(&config()?)?)),
         Command::Users(UsersCommand::Erase(erase)) => return Ok(verdict(erase.run(&config()?)?)),

@@ -14,7 +14,7 @@ use audience::Config;
 use backend::{Backend, Expect, Outgoing, Queue, rows};
 use backend_embedded::Place;
 use model::audience::{BadRows, Defaults, Packing, Upload, UploadFormat};
-use model::import::{Import, ImportState};
+use model::import::{Destination, Import, ImportState};
 use model::queued::{Resolve, TakeIn, ToResolver};
 use model::runtime::{BoxFuture, Clock, Runtime, SeededRandomness, Spawner, mix};
 use model::{Audience, AudienceId, AudienceState, Digest, ImportId, Monotonic, Timestamp};
@@ -90,6 +90,7 @@ async fn import(backend: &Backend, path: &Path) -> Result<f64, Fault> {
     let upload = store(backend, path, &rows::import::upload_blob(id, 1)).await?;
     let import = Import {
         id,
+        into: Destination::Directory,
         upload,
         state: ImportState::Uploaded,
         report: None,

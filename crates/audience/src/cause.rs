@@ -12,7 +12,7 @@ use crate::columns::Column;
 pub(crate) enum Cause {
     #[error("the line is longer than {0} bytes")]
     TooLong(usize),
-    #[error("the line is not UTF-8 from its byte {0} on")]
+    #[error("the line is not UTF-8 from its byte {0} on: save the file as UTF-8")]
     NotUtf8(usize),
     #[error("the row has {found} fields, the header {wanted}")]
     Fields { found: usize, wanted: usize },
@@ -24,10 +24,10 @@ pub(crate) enum Cause {
     NotAnObject,
     #[error("the line is not JSON from its byte {0} on")]
     NotJson(usize),
-    #[error(
-        "a field that nobody knows, or one with a value that is no text, stands before byte {0} of the line"
-    )]
+    #[error("a field that nobody knows stands before byte {0} of the line")]
     Field(usize),
+    #[error("field {0} is no text before byte {1} of the line: put its value in quotes")]
+    NotText(&'static str, usize),
     #[error("field {0} stands twice in the object")]
     Twice(&'static str),
     #[error("{} is missing, and there is no default for it", .0.name())]
@@ -51,7 +51,7 @@ impl Cause {
             Cause::StrayQuote => "stray_quote",
             Cause::NotAnObject => "not_an_object",
             Cause::NotJson(_) => "not_json",
-            Cause::Field(_) => "field",
+            Cause::Field(_) | Cause::NotText(..) => "field",
             Cause::Twice(_) => "field_twice",
             Cause::Missing(column) => column.missing(),
             Cause::DeviceAmongUsers => "device_among_users",
@@ -66,7 +66,7 @@ impl Cause {
 pub(crate) enum Unreadable {
     #[error("the file is empty")]
     Empty,
-    #[error("the file is {0}: upload it as it is, or packed by gzip or zstd")]
+    #[error("the file is {0}: upload the list that is in it, plain or packed once by gzip or zstd")]
     Foreign(&'static str),
     #[error("the file is UTF-16 text: save it as UTF-8 and upload that")]
     Utf16,
@@ -78,6 +78,10 @@ pub(crate) enum Unreadable {
     CutOff { packing: &'static str, byte: u64 },
     #[error("what {packing} packed is damaged at or before byte {byte} of the file")]
     Damaged { packing: &'static str, byte: u64 },
+    #[error(
+        "to unpack the file zstd would have to look back further than the 128 MiB that it may: pack it with --long=27 at most"
+    )]
+    Window,
     #[error("the file has more than {0} bytes when unpacked (uploads.unpacked_bytes_max)")]
     TooManyBytes(u64),
     #[error(
@@ -91,8 +95,11 @@ pub(crate) enum Unreadable {
     TooManyColumns { line: u64, most: usize },
     #[error("line {line}, the header: {cause}")]
     Header { line: u64, cause: Cause },
-    #[error("line {line}, the header: column {column}{name} is none of {known}")]
-    UnknownColumn { line: u64, column: usize, name: String, known: String },
+    #[error(
+        "line {line}, the header: column {column}{name} is none of {known}; the first line must name the columns, separated by \
+             commas{hint}"
+    )]
+    UnknownColumn { line: u64, column: usize, name: String, known: String, hint: &'static str },
     #[error("line {line}, the header: column {name} stands twice")]
     ColumnTwice { line: u64, name: &'static str },
     #[error(
@@ -104,7 +111,7 @@ pub(crate) enum Unreadable {
         "line {line}, the header: an export of Pinpoint has ChannelType and Address, this file has not both"
     )]
     NotPinpoint { line: u64 },
-    #[error("the file is {found}, announced was {wanted}")]
+    #[error("the file is {found}, announced was {wanted}: say another format, or upload another file")]
     OtherFormat { found: &'static str, wanted: &'static str },
     #[error("the rows do not say everything of a device: say {missing} for all of them")]
     NoDefaults { missing: String },
@@ -113,7 +120,7 @@ pub(crate) enum Unreadable {
     Parquet(String),
     #[error("this program was built without reading {0}: upload CSV or NDJSON, or build it with the feature")]
     NotBuiltIn(&'static str),
-    #[error("the rows are {found}, announced were {wanted}")]
+    #[error("the rows are {found}, and must be {wanted}")]
     OtherRows { found: &'static str, wanted: &'static str },
 }
 

@@ -154,7 +154,16 @@ fn unknown(line: u64, column: usize, field: &str, is_header: bool) -> Unreadable
     let is_name = is_header && field.len() <= NAME_BYTES_MAX && field.bytes().all(is_name_byte);
     let name = if is_name { format!(" {field:?}") } else { String::new() };
     let known: Vec<&str> = Column::ALL.iter().map(|column| column.name()).collect();
-    Unreadable::UnknownColumn { line, column, name, known: known.join(", ") }
+    let is_known = |name: &str| known.contains(&name.trim().to_ascii_lowercase().as_str());
+    let hint = match field {
+        _ if field.split([';', '\t', '|']).count() > 1 && field.split([';', '\t', '|']).any(is_known) => {
+            ": these are separated otherwise"
+        }
+        // A name that is known but for its case or blanks.
+        _ if is_known(field) => ", in small letters and without blanks",
+        _ => "",
+    };
+    Unreadable::UnknownColumn { line, column, name, known: known.join(", "), hint }
 }
 
 #[cfg(test)]
@@ -183,6 +192,15 @@ mod tests {
         assert!(fault("user,user").contains("user stands twice"));
         assert!(fault("user,platform,key,app,market").contains("column locale is missing"));
         assert!(fault("platform").contains("column user is missing"));
+        assert!(fault("anna").ends_with("the first line must name the columns, separated by commas"));
+        for (text, hint) in [
+            ("user;platform;key", "separated by commas: these are separated otherwise"),
+            ("user\tplatform", "these are separated otherwise"),
+            ("User", "in small letters and without blanks"),
+            ("user, platform", "in small letters and without blanks"),
+        ] {
+            assert!(fault(text).ends_with(hint), "{}", fault(text));
+        }
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub struct Limits {
     pub bad_rows_listed_max: u64,
     /// Users and devices that are listed one by one as left out; those beyond are counted.
     pub left_out_listed_max: u64,
+    /// People on the late list for which a file adds to it: whoever reads the list holds 32 bytes for each of them, and a file that
+    /// is added takes some 90 for each.
+    pub late_list_max: u64,
 }
 
 impl Default for Limits {
@@ -82,6 +85,7 @@ impl Default for Limits {
             ratio_free_bytes: 16 << 20,
             bad_rows_listed_max: 1_000_000,
             left_out_listed_max: 1_000_000,
+            late_list_max: 10_000_000,
         }
     }
 }

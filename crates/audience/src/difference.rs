@@ -3,7 +3,7 @@
 //! four bytes for each user of each, and as much as may be sorted at once.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Memory};
@@ -120,10 +120,16 @@ pub(crate) fn write(asked: Asked) -> Result<(ExportFile, u64, Difference)> {
     let mut marks = [UserBits::new(u64::from(places.all)), UserBits::new(u64::from(places.all))];
     for (by, label) in [(&mut difference.by_market, market as Label), (&mut difference.by_platform, platform)]
     {
-        let labels: BTreeSet<&str> = one.groups().iter().chain(other.groups()).map(label).collect();
-        for name in labels {
-            let users = people([&one, &other], &places, &mut marks, |group| label(group) == name)?;
-            by.entry(name.to_owned()).or_default().users = users;
+        // There may be as many labels as groups.
+        let mut labels: BTreeMap<&str, [Vec<u32>; 2]> = BTreeMap::new();
+        for (side, file) in [&one, &other].into_iter().enumerate() {
+            for (index, group) in (0..).zip(file.groups()) {
+                labels.entry(label(group)).or_default()[side].push(index);
+            }
+        }
+        for (name, groups) in &labels {
+            by.entry((*name).to_owned()).or_default().users =
+                people([&one, &other], groups, &places, &mut marks)?;
         }
     }
     let door = &asked.door;
@@ -272,21 +278,17 @@ fn hash(found: &Found<'_>) -> u128 {
     u128::from_be_bytes(hash_of(found.device))
 }
 
-/// People who have a device in the groups wanted; `marks` are clean before and after.
+/// People who have a device in these groups of both; `marks` are clean before and after.
 fn people(
     files: [&SnapshotFile; 2],
+    groups: &[Vec<u32>; 2],
     places: &Places,
     marks: &mut [UserBits; 2],
-    is_wanted: impl Fn(&Group) -> bool,
 ) -> Result<Moves> {
     let mut moves = Moves::default();
-    let groups = |file: &SnapshotFile| {
-        let groups = (0..).zip(file.groups()).filter(|(_, group)| is_wanted(group));
-        groups.map(|(index, _)| index).collect::<Vec<u32>>()
-    };
     for (side, file) in files.into_iter().enumerate() {
-        for index in groups(file) {
-            file.each_owner(index, |owner| {
+        for index in &groups[side] {
+            file.each_owner(*index, |owner| {
                 let place = u64::from(places.of[side][owner as usize]);
                 if marks[side].contains(place) {
                     return Ok::<(), Failure>(());
@@ -304,8 +306,8 @@ fn people(
     }
     // Clean for the next: markets may be many, and most of them small.
     for (side, file) in files.into_iter().enumerate() {
-        for index in groups(file) {
-            file.each_owner(index, |owner| {
+        for index in &groups[side] {
+            file.each_owner(*index, |owner| {
                 marks[side].clear(u64::from(places.of[side][owner as usize]));
                 Ok::<(), Failure>(())
             })?;

@@ -36,7 +36,7 @@ impl Door {
     /// As the late list stands now.
     pub(crate) async fn open(desk: &Desk, control: Option<Control>) -> Result<Self> {
         let (store, blobs) = (&*desk.backend.store, &*desk.backend.blobs);
-        let people = suppression::list(store).await?.body.read(blobs).await?;
+        let people = suppression::current(store, blobs).await?.people;
         let late_list = if people.is_empty() {
             None
         } else {

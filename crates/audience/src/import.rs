@@ -1,19 +1,21 @@
-//! Takes a file of devices into the directory. Unless every good row is to be taken, however many are bad, the whole file
-//! is checked before the first device is taken, so a refused file changes nothing.
+//! Takes a file of devices into the directory, or of people onto the late list. Unless every good row is to be taken, however many
+//! are bad, a whole file of devices is checked before the first of them is taken, so a refused file changes nothing.
 
 use std::path::PathBuf;
 
-use backend::Expect;
 use backend::directory::Imported;
-use backend::rows::{Versioned, import};
+use backend::rows::{Versioned, import, suppression};
+use backend::{Expect, Write};
 use model::audience::{BadRows, PPM, ReadReport, Upload, UploadRows};
-use model::import::{Import, ImportReport, ImportState};
+use model::import::{Destination, Import, ImportReport, ImportState};
+use model::suppression::Cause;
 use model::{Device, ImportId, Platform};
 use serde_json::json;
 
 use crate::desk::{AtWork, Desk, Pulse};
 use crate::door::{Door, ERASED};
 use crate::error::{Error, Failure, Result};
+use crate::late_list::{Gathered, Gathering};
 use crate::rows::{Reading, Rows};
 use crate::upload::{self, STEP_ROWS, failure, step};
 
@@ -41,7 +43,7 @@ pub(crate) async fn run(desk: &Desk, id: ImportId, receives: u32) -> Result<()> 
         return work.fail(format!("it was begun {} times and never finished", receives - 1)).await;
     }
     match work.take_in().await {
-        Ok(()) => work.end(ImportState::Done { at: desk.now() }, "devices.imported").await,
+        Ok(()) => Ok(()),
         Err(Failure::Refused(why)) => work.fail(why).await,
         Err(Failure::Broken(error)) => match desk.gives_up(&error, receives) {
             Some(why) => work.fail(why).await,
@@ -62,6 +64,20 @@ struct Work<'a> {
 impl Work<'_> {
     async fn take_in(&mut self) -> std::result::Result<(), Failure> {
         self.say().await?;
+        match self.row.body.into {
+            Destination::Directory => {
+                self.take_devices().await?;
+                let state = ImportState::Done { at: self.desk.now() };
+                Ok(self.end(state, "devices.imported", Vec::new()).await?)
+            }
+            Destination::LateList(cause) => {
+                let gathered = self.take_people(cause).await?;
+                self.add_people(&gathered).await
+            }
+        }
+    }
+
+    async fn take_devices(&mut self) -> std::result::Result<(), Failure> {
         let upload = self.row.body.upload.clone();
         let path = self.desk.file(&upload.blob).await?;
         let reading =
@@ -81,6 +97,63 @@ impl Work<'_> {
             self.report.read.left_out.insert(ERASED.to_owned(), self.erased);
         }
         Ok(())
+    }
+
+    /// Reads everybody of the file.
+    async fn take_people(&mut self, cause: Cause) -> std::result::Result<Gathered, Failure> {
+        let upload = self.row.body.upload.clone();
+        let path = self.desk.file(&upload.blob).await?;
+        let reading = upload::reading(self.desk, &upload, Some(UploadRows::Users), self.row.body.created_at);
+        let folder = self.desk.work_folder()?;
+        let list = folder.path().join("bad-rows");
+        let mut gathering = Gathering::begin(self.desk, cause).await?;
+        let mut rows = self.during(step(move || upload::open(&path, &reading, Some(&list)))).await??;
+        loop {
+            let is_over;
+            self.report.read.rows = rows.report().rows;
+            (gathering, rows, is_over) = self.during(step(move || gathering.read_some(rows))).await??;
+            if is_over {
+                break;
+            }
+        }
+        let read = step(move || upload::close(rows)).await?;
+        self.settle(&upload, read).await?;
+        step(move || gathering.finish()).await
+    }
+
+    /// Changes the list and ends with it, in one transaction; again when somebody else's change of the list came first.
+    async fn add_people(&mut self, gathered: &Gathered) -> std::result::Result<(), Failure> {
+        let (store, blobs) = (&*self.desk.backend.store, &*self.desk.backend.blobs);
+        loop {
+            let good = self.report.read.rows - self.report.read.bad_rows;
+            let change = self.during(gathered.change(self.desk)).await??;
+            let (came, changed) = change.as_ref().map_or((0, 0), |change| (change.came, change.changed));
+            let report = &mut self.report;
+            (report.added, report.changed, report.unchanged) = (came, changed, good - came - changed);
+            report.late_list_version = match &change {
+                Some(change) => Some(change.version),
+                None => Some(suppression::list(store).await?.body.versions.last()),
+            };
+            let writes = change.iter().map(|change| change.write.clone()).collect();
+            let ended =
+                self.end(ImportState::Done { at: self.desk.now() }, "suppression.added", writes).await;
+            let is_done = match ended {
+                Err(Error::Overtaken) => false,
+                // After any other error it may be there all the same: what nobody names is found as garbage.
+                ended => ended.map(|()| true)?,
+            };
+            let unnamed = change.and_then(|change| if is_done { change.replaced } else { change.new_blob });
+            if let Some(blob) = unnamed {
+                blobs.delete(&blob).await?;
+            }
+            if is_done {
+                return Ok(());
+            }
+            let row = import::get(store, self.row.body.id).await?;
+            if row.is_none_or(|row| row.version != self.row.version) {
+                return Err(Error::Overtaken.into());
+            }
+        }
     }
 
     /// Keeps what was read, and refuses the upload if too much is wrong with it.
@@ -162,17 +235,24 @@ impl Work<'_> {
     }
 
     async fn fail(&mut self, why: String) -> Result<()> {
-        self.end(ImportState::Failed { why }, "devices.import_failed").await
+        let action = match self.row.body.into {
+            Destination::Directory => "devices.import_failed",
+            Destination::LateList(_) => "suppression.import_failed",
+        };
+        self.end(ImportState::Failed { why }, action, Vec::new()).await
     }
 
-    /// Stores the end; then the file goes, for it holds keys.
-    async fn end(&mut self, state: ImportState, action: &str) -> Result<()> {
+    /// Stores the end together with `writes`; then the file goes, for it holds keys or user ids.
+    async fn end(&mut self, state: ImportState, action: &str, writes: Vec<Write>) -> Result<()> {
         self.row.body.state = state;
         self.row.body.report = Some(self.report.clone());
         let report = &self.report;
-        let detail = json!({ "rows": report.read.rows, "bad_rows": report.read.bad_rows, "left_out": report.read.left_out, "added": report.added, "changed": report.changed });
+        let mut detail = json!({ "rows": report.read.rows, "bad_rows": report.read.bad_rows, "left_out": report.read.left_out, "added": report.added, "changed": report.changed });
+        if let Destination::LateList(cause) = self.row.body.into {
+            (detail["cause"], detail["version"]) = (json!(cause), json!(report.late_list_version));
+        }
         let write = import::put(&self.row.body, Expect::Version(self.row.version));
-        self.desk.put_audited(write, Vec::new(), action, detail).await?;
+        self.desk.put_audited(write, writes, action, detail).await?;
         delete_file(self.desk, &self.row.body.upload.blob).await;
         Ok(())
     }
@@ -185,7 +265,10 @@ impl AtWork for Work<'_> {
 
     async fn say(&mut self) -> Result<()> {
         let report = &self.report;
-        let rows = report.added + report.changed + report.unchanged;
+        let rows = match self.row.body.into {
+            Destination::Directory => report.added + report.changed + report.unchanged,
+            Destination::LateList(_) => report.read.rows,
+        };
         self.row.body.state = ImportState::Importing { rows };
         self.row.body.worked_at = Some(self.desk.now());
         let write = import::put(&self.row.body, Expect::Version(self.row.version));

@@ -118,7 +118,7 @@ async fn find_out(desk: &Desk, user: &str, hash: UserHash) -> std::result::Resul
     let users = [user.to_owned()];
     let devices = directory.devices(&users).await?.into_iter().next().unwrap_or_default();
     let is_known = directory.knows(&users).await?.contains(&true);
-    let list = suppression::list(store).await?.body.read(&*desk.backend.blobs).await?;
+    let list = suppression::current(store, &*desk.backend.blobs).await?.people;
     let late_list = list.entry(&hash).map(|entry| OnLateList { cause: entry.cause, since: entry.since });
     let mut audiences = audience::all(store).await?;
     audiences.sort_unstable_by_key(|audience| audience.created_at);

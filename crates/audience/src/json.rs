@@ -16,11 +16,15 @@ pub(crate) fn read<'a>(line: &'a str, texts: &mut Texts<'a>) -> Result<(), Cause
     if !line.trim_start().starts_with('{') {
         return Err(Cause::NotAnObject);
     }
-    let mut fault = None;
+    let (mut fault, mut not_text) = (None, None);
     let mut reader = serde_json::Deserializer::from_str(line);
-    let read = reader.deserialize_map(Object { texts, fault: &mut fault });
+    let read = reader.deserialize_map(Object { texts, fault: &mut fault, not_text: &mut not_text });
     let read = read.and_then(|()| reader.end());
-    read.map_err(|error| fault.unwrap_or_else(|| cause(&error)))
+    read.map_err(|error| match (fault, cause(&error), not_text) {
+        (Some(fault), ..) => fault,
+        (None, Cause::Field(byte), Some(name)) => Cause::NotText(name, byte),
+        (None, cause, _) => cause,
+    })
 }
 
 /// What an error of the JSON reader says of a line. Its own message would repeat the value.
@@ -35,6 +39,8 @@ struct Object<'b, 'de> {
     texts: &'b mut Texts<'de>,
     /// Set when a field is wrong of which more can be said than where it stands.
     fault: &'b mut Option<Cause>,
+    /// The name of a field whose value could not be read.
+    not_text: &'b mut Option<&'static str>,
 }
 
 impl<'de> Visitor<'de> for Object<'_, 'de> {
@@ -50,8 +56,9 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
                 map.next_value::<IgnoredAny>()?;
                 return Err(A::Error::custom("an unknown field"));
             };
+            let value = map.next_value().inspect_err(|_| *self.not_text = Some(column.name()))?;
             // No value is as good as no field.
-            let Some(Text(value)) = map.next_value()? else { continue };
+            let Some(Text(value)) = value else { continue };
             if self.texts[column as usize].replace(value).is_some() {
                 *self.fault = Some(Cause::Twice(column.name()));
                 return Err(A::Error::custom("a field stands twice"));
@@ -106,7 +113,8 @@ mod tests {
         assert_eq!(read("\"secret\""), Err(Cause::NotAnObject));
         assert_eq!(read("{\"user\":\"u\""), Err(Cause::NotJson(11)));
         assert_eq!(read("{\"user\":\"u\"} {"), Err(Cause::NotJson(14)));
-        assert_eq!(read("{\"user\":7}"), Err(Cause::Field(9)));
+        assert_eq!(read("{\"user\":7}"), Err(Cause::NotText("user", 9)));
+        assert_eq!(read("{\"user\":tru"), Err(Cause::NotJson(11)));
         assert_eq!(read("{\"usr\":\"secret\"}"), Err(Cause::Field(16)));
         assert_eq!(read("{\"user\":\"a\",\"user\":\"b\"}"), Err(Cause::Twice("user")));
     }

@@ -61,6 +61,7 @@ enum Shape {
     Pinpoint,
     PinpointCsv(pinpoint::Header),
     Tokens,
+    Users,
 }
 
 /// What was read so far.
@@ -239,7 +240,7 @@ impl Shape {
     fn advance<R: Read>(&self, lines: &mut Lines<R>) -> io::Result<bool> {
         match self {
             Shape::Csv(_) | Shape::PinpointCsv(_) => {}
-            Shape::Ndjson | Shape::Pinpoint | Shape::Tokens => return lines.advance(),
+            Shape::Ndjson | Shape::Pinpoint | Shape::Tokens | Shape::Users => return lines.advance(),
         }
         let is_there = lines.advance_record()?;
         // Quotes that pair up by chance: the first line is bad, and those after it may be good.
@@ -261,6 +262,10 @@ impl Shape {
                 texts[columns::Column::Key as usize] = Some(line.into());
                 Ok(None)
             }
+            Shape::Users => {
+                texts[columns::Column::User as usize] = Some(line.into());
+                Ok(None)
+            }
         }
     }
 }
@@ -275,6 +280,8 @@ fn shape<R: Read>(lines: &mut Lines<R>, reading: &Reading) -> io::Result<(Shape,
     match reading.format {
         _ if begins(lines, "PAR1") => Err(other("Parquet").into()),
         UploadFormat::Csv | UploadFormat::Tokens if is_object => Err(other("JSON").into()),
+        // An id may be in braces.
+        UploadFormat::Users if begins(lines, "{\"") => Err(other("JSON").into()),
         UploadFormat::Csv => {
             let header = Header::of_line(line, text()?, columns_max, &reading.defaults)?;
             let rows = header.rows;
@@ -308,6 +315,10 @@ fn shape<R: Read>(lines: &mut Lines<R>, reading: &Reading) -> io::Result<(Shape,
         UploadFormat::Tokens => {
             lines.hold();
             Ok((Shape::Tokens, UploadRows::Devices))
+        }
+        UploadFormat::Users => {
+            lines.hold();
+            Ok((Shape::Users, UploadRows::Users))
         }
         UploadFormat::Parquet => Err(Unreadable::NotBuiltIn("Parquet").into()),
     }

@@ -26,8 +26,7 @@ pub(crate) async fn keep(desk: &Desk, shutdown: &CancellationToken) {
 /// Brings every snapshot that may be sent to the list's version; how many were behind.
 pub(crate) async fn catch_up(desk: &Desk) -> Result<usize> {
     let store = &*desk.backend.store;
-    let list = suppression::list(store).await?.body;
-    let wanted = list.versions.last();
+    let wanted = suppression::list(store).await?.body.versions.last();
     if wanted == 0 {
         return Ok(0);
     }
@@ -43,7 +42,8 @@ pub(crate) async fn catch_up(desk: &Desk) -> Result<usize> {
     if behind.is_empty() {
         return Ok(0);
     }
-    let people = list.read(&*desk.backend.blobs).await?;
+    let suppression::Current { row, people } = suppression::current(store, &*desk.backend.blobs).await?;
+    let list = row.body;
     let key = suppression::hash_key(store, &*desk.runtime.randomness).await?;
     let (people, number) = (Arc::new((people, key)), behind.len());
     for (snapshot, applied) in behind {

@@ -5,8 +5,10 @@ mod difference;
 mod erasing;
 mod exports;
 mod faults;
+mod full_disk;
 mod garbage;
 mod imports;
+mod late_list;
 mod left_out;
 mod people;
 mod resolving;
@@ -22,7 +24,7 @@ use backend::rows::{self, Versioned};
 use backend::{Backend, Expect, Queue};
 use backend_embedded::{Embedded, Place};
 use model::audience::{BadRows, Defaults, Packing, Upload, UploadFormat, UploadRows};
-use model::import::{Import, ImportState};
+use model::import::{Destination, Import, ImportState};
 use model::runtime::{BoxFuture, ManualClock, Runtime, SeededRandomness, Spawner};
 use model::{
     Audience, AudienceId, AudienceReport, AudienceState, Device, Digest, ImportId, Platform, Timestamp,
@@ -122,10 +124,14 @@ impl Bench {
 
     /// Stores an uploaded import.
     async fn import(&self, number: u128, upload: Upload) -> ImportId {
+        self.import_into(number, Destination::Directory, upload).await
+    }
+
+    /// The same into something else.
+    async fn import_into(&self, number: u128, into: Destination, upload: Upload) -> ImportId {
         let id = ImportId(number);
-        let created_at = Timestamp::from_secs(999);
-        let import =
-            Import { id, upload, state: ImportState::Uploaded, report: None, created_at, worked_at: None };
+        let (state, created_at) = (ImportState::Uploaded, Timestamp::from_secs(999));
+        let import = Import { id, into, upload, state, report: None, created_at, worked_at: None };
         self.backend().store.write(vec![rows::import::put(&import, Expect::Absent)]).await.unwrap();
         id
     }

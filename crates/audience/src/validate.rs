@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -62,33 +63,50 @@ pub fn validate(
     list: Option<&Path>,
     mut progress: impl FnMut(u64),
 ) -> Result<Verdict> {
+    let file = File::open(path).map_err(Error::io("open the file"))?;
+    judged(Rows::open_file(file, &reading(asked)), asked, list, &mut progress)
+}
+
+/// The same of what `reader` gives, which is not Parquet: that is not read from its front to its end.
+///
+/// # Errors
+/// When it cannot be read. What is wrong with the content is in the answer.
+pub fn validate_reader(reader: impl Read + Send + 'static, asked: &Asked) -> Result<Verdict> {
+    judged(Rows::open(reader, &reading(asked)), asked, None, &mut |_| {})
+}
+
+fn reading(asked: &Asked) -> Reading {
+    let Asked { format, packing, rows, limits, uploaded_at, .. } = *asked;
+    Reading { format, packing, rows, defaults: asked.defaults.clone(), limits, uploaded_at }
+}
+
+fn judged(
+    rows: io::Result<Rows>,
+    asked: &Asked,
+    list: Option<&Path>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Verdict> {
     let mut verdict = Verdict::default();
-    let read = read(path, asked, list, &mut progress, &mut verdict);
-    match read.and_then(|()| judged(&verdict, asked)) {
+    let read = read(rows, asked, list, progress, &mut verdict);
+    let judged = || self::verdict(&verdict.read, asked.bad_rows).map_err(Failure::Refused);
+    match read.and_then(|()| judged()) {
         Ok(()) => Ok(verdict),
         Err(Failure::Refused(why)) => Ok(Verdict { refused: Some(why), ..verdict }),
         Err(Failure::Broken(error)) => Err(error),
     }
 }
 
-fn judged(verdict: &Verdict, asked: &Asked) -> std::result::Result<(), Failure> {
-    self::verdict(&verdict.read, asked.bad_rows).map_err(Failure::Refused)
-}
-
 fn read(
-    path: &Path,
+    rows: io::Result<Rows>,
     asked: &Asked,
     list: Option<&Path>,
     progress: &mut dyn FnMut(u64),
     verdict: &mut Verdict,
 ) -> std::result::Result<(), Failure> {
-    let Asked { format, packing, rows, limits, uploaded_at, .. } = *asked;
-    let reading = Reading { format, packing, rows, defaults: asked.defaults.clone(), limits, uploaded_at };
-    let file = File::open(path).map_err(Error::io("open the file"))?;
-    let mut rows = Rows::open_file(file, &reading).map_err(failure)?;
+    let mut rows = rows.map_err(failure)?;
     verdict.kind = Some(rows.kind());
     if let Some(list) = list {
-        rows.list_in(RowList::new(list, false, limits.bad_rows_listed_max));
+        rows.list_in(RowList::new(list, false, asked.limits.bad_rows_listed_max));
     }
     let read = read_all(&mut rows, progress, &mut verdict.by_platform);
     let listed = rows.take_list().map_or(Ok(None), RowList::finish);

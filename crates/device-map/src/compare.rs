@@ -1,5 +1,5 @@
 //! What two snapshots have in common. A device is the same when platform, app and key are; groups lie in the order of their
-//! keys' hashes, so both files are walked through once, in memory that does not depend on their size.
+//! keys' hashes, so both files are walked through once, in memory that depends on their size by a few bytes for each group only.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::binary_heap::PeekMut;
@@ -9,11 +9,11 @@ use std::fmt;
 use model::Platform;
 
 use crate::error::Error;
-use crate::file::ByteReader;
 use crate::hash::hash;
 use crate::key::Encoding;
 use crate::range::{DeviceRef, Run};
 use crate::stored::SnapshotFile;
+use crate::window::{BUFFER_BYTES, DeviceWindow, OWNER_BYTES};
 
 /// A device of one of two snapshots.
 #[derive(Clone, Copy)]
@@ -141,35 +141,22 @@ impl Held {
 }
 
 /// A run being read.
-struct Input<'a> {
-    file: &'a SnapshotFile,
-    owners: ByteReader<'a>,
-    keys: ByteReader<'a>,
-    key_bytes: usize,
-    left: u32,
-    /// The device that comes next.
-    next: Held,
-}
-
-impl Input<'_> {
-    /// Reads the next device and gives its hash; `None` at the end.
-    fn advance(&mut self) -> Result<Option<u64>, Error> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
-        self.left = left;
-        self.next.owner = self.file.owner(&mut self.owners)?;
-        self.next.key.clear();
-        self.next.key.extend_from_slice(self.keys.take(self.key_bytes)?);
-        Ok(Some(hash(&self.next.key)))
-    }
+struct Input {
+    group: u32,
+    window: DeviceWindow,
 }
 
 /// The devices of one snapshot and bucket by their hashes, from every group.
 struct Walk<'a> {
-    inputs: Vec<Input<'a>>,
+    file: &'a SnapshotFile,
+    inputs: Vec<Input>,
     /// The hash of each input's next device, and the input.
-    next: BinaryHeap<Reverse<(u64, usize)>>,
+    next: BinaryHeap<Reverse<(u64, u32)>>,
     encoding: Encoding,
     chars: u16,
+    key_bytes: usize,
+    /// Devices of a run that are read at once.
+    window_devices: u32,
     /// Where the walk is, and its devices of this hash, sorted by key.
     hash: Option<u64>,
     held: Vec<Held>,
@@ -178,32 +165,39 @@ struct Walk<'a> {
     is_used: bool,
 }
 
-/// Read-ahead of all runs together, and of one at least and at most.
-const BUFFERS_BYTES: usize = 16 << 20;
-const BUFFER_BYTES_MIN: usize = 4 << 10;
-const BUFFER_BYTES_MAX: usize = 256 << 10;
+/// What the windows of all runs of a walk take together, unless they are so many that one device of each is more.
+const WINDOWS_BYTES: usize = 16 << 20;
+
+/// Devices that are read at once of each of so many runs.
+fn window_devices(runs: usize, key_bytes: usize) -> u32 {
+    let bytes = (WINDOWS_BYTES / runs.max(1)).min(BUFFER_BYTES);
+    (bytes / (OWNER_BYTES + key_bytes)).max(1) as u32
+}
 
 impl<'a> Walk<'a> {
     fn new(file: &'a SnapshotFile, runs: &[(u32, &Run)]) -> Result<Self, Error> {
-        let buffer_bytes = (BUFFERS_BYTES / runs.len().max(1)).clamp(BUFFER_BYTES_MIN, BUFFER_BYTES_MAX);
-        let inputs = runs.iter().map(|(group, run)| {
-            let [owners, keys] = file.run(*group, run, buffer_bytes);
-            let (key_bytes, left) = (usize::from(run.key_bytes), run.devices);
-            Input { file, owners, keys, key_bytes, left, next: Held { group: *group, ..Held::default() } }
-        });
-        let (encoding, chars) = runs.first().map_or((Encoding::Raw, 0), |(_, run)| (run.encoding, run.chars));
+        let inputs =
+            runs.iter().map(|(group, run)| Input { group: *group, window: file.window(*group, run) });
+        let (encoding, chars, key_bytes) = match runs.first() {
+            Some((_, run)) => (run.encoding, run.chars, usize::from(run.key_bytes)),
+            None => (Encoding::Raw, 0, 0),
+        };
         let mut walk = Self {
+            file,
             inputs: inputs.collect(),
-            next: BinaryHeap::new(),
+            next: BinaryHeap::with_capacity(runs.len()),
             encoding,
             chars,
+            key_bytes,
+            window_devices: window_devices(runs.len(), key_bytes),
             hash: None,
             held: Vec::new(),
             count: 0,
             is_used: true,
         };
-        for (number, input) in walk.inputs.iter_mut().enumerate() {
-            walk.next.extend(input.advance()?.map(|hash| Reverse((hash, number))));
+        for input in 0..walk.inputs.len() as u32 {
+            let first = walk.look(input)?;
+            walk.next.extend(first.map(|hash| Reverse((hash, input))));
         }
         Ok(walk)
     }
@@ -212,24 +206,40 @@ impl<'a> Walk<'a> {
         &self.held[..self.count]
     }
 
+    /// The hash of an input's next device; `None` at its end.
+    fn look(&mut self, input: u32) -> Result<Option<u64>, Error> {
+        let window = &mut self.inputs[input as usize].window;
+        let is_there = self.file.fill(window, self.key_bytes, self.window_devices)?;
+        Ok(is_there.then(|| hash(window.peek(self.key_bytes).1)))
+    }
+
+    /// Takes an input's next device, and looks at the one behind it.
+    fn take(&mut self, input: u32) -> Result<Option<u64>, Error> {
+        if self.held.len() == self.count {
+            self.held.push(Held::default());
+        }
+        let (held, Input { group, window }) = (&mut self.held[self.count], &mut self.inputs[input as usize]);
+        let (owner, key) = window.peek(self.key_bytes);
+        held.key.clear();
+        held.key.extend_from_slice(key);
+        (held.owner, held.group) = (self.file.check_owner(owner)?, *group);
+        window.skip();
+        self.count += 1;
+        self.look(input)
+    }
+
     fn advance(&mut self) -> Result<(), Error> {
         self.count = 0;
         self.hash = self.next.peek().map(|Reverse((hash, _))| *hash);
         let Some(wanted) = self.hash else { return Ok(()) };
-        while let Some(mut least) = self.next.peek_mut() {
-            let Reverse((hash, number)) = *least;
-            if hash != wanted {
-                break;
-            }
-            if self.held.len() == self.count {
-                self.held.push(Held::default());
-            }
-            let (held, input) = (&mut self.held[self.count], &mut self.inputs[number]);
-            std::mem::swap(&mut held.key, &mut input.next.key);
-            (held.owner, held.group) = (input.next.owner, input.next.group);
-            self.count += 1;
-            match input.advance()? {
-                Some(hash) => *least = Reverse((hash, number)),
+        while let Some(&Reverse((hash, input))) = self.next.peek()
+            && hash == wanted
+        {
+            let behind = self.take(input)?;
+            let mut least = self.next.peek_mut().expect("it was there a moment ago");
+            match behind {
+                Some(hash) if hash < wanted => return Err(self.file.inconsistent("keys are not sorted")),
+                Some(hash) => *least = Reverse((hash, input)),
                 None => drop(PeekMut::pop(least)),
             }
         }

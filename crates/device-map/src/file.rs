@@ -3,7 +3,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -120,46 +119,6 @@ fn read_digested(
         hasher.update(&content[from..]);
     }
     Ok((content, Digest(*hasher.finalize().as_bytes())))
-}
-
-/// A stretch of a file, read from its start a buffer at a time.
-pub(crate) struct ByteReader<'a> {
-    file: &'a File,
-    path: &'a Path,
-    /// What the buffer does not hold yet.
-    at: u64,
-    end: u64,
-    buffer: Vec<u8>,
-    /// Where in the buffer the next byte is.
-    from: usize,
-    buffer_bytes: usize,
-}
-
-impl<'a> ByteReader<'a> {
-    pub(crate) fn new(file: &'a File, path: &'a Path, stretch: Range<u64>, buffer_bytes: usize) -> Self {
-        let Range { start: at, end } = stretch;
-        Self { file, path, at, end, buffer: Vec::new(), from: 0, buffer_bytes }
-    }
-
-    /// The next `count` bytes.
-    pub(crate) fn take(&mut self, count: usize) -> Result<&[u8], Error> {
-        if self.buffer.len() - self.from < count {
-            self.refill(count).map_err(Error::io("read", self.path))?;
-        }
-        self.from += count;
-        Ok(&self.buffer[self.from - count..self.from])
-    }
-
-    fn refill(&mut self, count: usize) -> io::Result<()> {
-        self.buffer.drain(..self.from);
-        self.from = 0;
-        let held = self.buffer.len();
-        let wanted = (self.buffer_bytes.max(count - held) as u64).min(self.end - self.at) as usize;
-        self.buffer.resize(held + wanted, 0);
-        self.file.read_exact_at(&mut self.buffer[held..], self.at)?;
-        self.at += wanted as u64;
-        if self.buffer.len() < count { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
-    }
 }
 
 /// The digest of a file as it stands.

@@ -16,6 +16,7 @@ mod range;
 mod snapshot;
 mod stored;
 mod users;
+mod window;
 
 pub use build::{DeviceFields, Duplicate, Limits, SnapshotBuilder};
 pub use compare::{Compared, Found, compare};

@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 use model::{Digest, Group};
 
 use crate::error::Error;
-use crate::file::{ByteReader, digest_of, read_header_only};
+use crate::file::{digest_of, read_header_only};
 use crate::layout::{FileKind, Header, decode_directory};
 use crate::range::Run;
 use crate::snapshot::{DIRECTORY, KEYS, ORDINALS, Place, locate};
 use crate::users::{IDS, OFFSETS};
-
-/// Read at once where a file is read on its own.
-const BUFFER_BYTES: usize = 256 << 10;
+use crate::window::{ByteReader, DeviceWindow, OWNER_BYTES};
 
 /// Opens a file of `kind` and verifies every byte of it.
 fn open(path: &Path, kind: FileKind, expected: Digest) -> Result<(Header, File), Error> {
@@ -50,10 +48,9 @@ impl SnapshotFile {
     pub fn open(path: &Path, expected: Digest) -> Result<Self, Error> {
         let (header, file) = open(path, FileKind::Snapshot, expected)?;
         let section = header.section(DIRECTORY);
-        let stretch = section.start as u64..section.end as u64;
-        let mut reader = ByteReader::new(&file, path, stretch, BUFFER_BYTES);
-        let directory = decode_directory(reader.take(section.len())?)
-            .ok_or_else(|| Error::inconsistent(path, "the directory cannot be read"))?;
+        let directory =
+            decode_directory(ByteReader::of_section(&file, path, section.clone()).take(section.len())?)
+                .ok_or_else(|| Error::inconsistent(path, "the directory cannot be read"))?;
         let (places, runs) = locate(&directory, &header).map_err(|fault| Error::inconsistent(path, fault))?;
         let groups = directory.into_iter().map(|entry| entry.group).collect();
         Ok(Self { path: path.to_owned(), file, header, groups, places, runs })
@@ -83,10 +80,12 @@ impl SnapshotFile {
         group: u32,
         mut visit: impl FnMut(u32) -> Result<(), E>,
     ) -> Result<(), E> {
-        let first = self.places[group as usize].device;
-        let mut owners = self.owners(first, self.groups[group as usize].devices, BUFFER_BYTES);
-        for _ in 0..self.groups[group as usize].devices {
-            visit(self.owner(&mut owners)?)?;
+        let devices = self.groups[group as usize].devices;
+        let start = self.owners_at(self.places[group as usize].device);
+        let stretch = start..start + devices as usize * OWNER_BYTES;
+        let mut owners = ByteReader::of_section(&self.file, &self.path, stretch);
+        for _ in 0..devices {
+            visit(self.check_owner(owners.u32()?)?)?;
         }
         Ok(())
     }
@@ -99,25 +98,35 @@ impl SnapshotFile {
         })
     }
 
-    /// Reads the owners and the keys of a run.
-    pub(crate) fn run(&self, group: u32, run: &Run, buffer_bytes: usize) -> [ByteReader<'_>; 2] {
+    /// The devices of a run, none of them read yet.
+    pub(crate) fn window(&self, group: u32, run: &Run) -> DeviceWindow {
         let first = self.places[group as usize].device + run.first as usize;
-        let start = (self.header.section(KEYS).start + run.keys_at) as u64;
-        let stretch = start..start + u64::from(run.devices) * u64::from(run.key_bytes);
-        let owners = self.owners(first, run.devices, buffer_bytes / 8);
-        [owners, ByteReader::new(&self.file, &self.path, stretch, buffer_bytes)]
+        let (owners, keys) = (self.owners_at(first), self.header.section(KEYS).start + run.keys_at);
+        DeviceWindow::new(owners as u64, keys as u64, run.devices)
     }
 
-    fn owners(&self, first: usize, devices: u32, buffer_bytes: usize) -> ByteReader<'_> {
-        let start = (self.header.section(ORDINALS).start + first * 4) as u64;
-        ByteReader::new(&self.file, &self.path, start..start + u64::from(devices) * 4, buffer_bytes)
+    /// Makes sure that the next device of a run is in its window.
+    pub(crate) fn fill(
+        &self,
+        window: &mut DeviceWindow,
+        key_bytes: usize,
+        devices: u32,
+    ) -> Result<bool, Error> {
+        window.fill(&self.file, key_bytes, devices).map_err(Error::io("read", &self.path))
     }
 
-    /// The next owner that `reader` has.
-    pub(crate) fn owner(&self, reader: &mut ByteReader<'_>) -> Result<u32, Error> {
-        let owner = u32_of(reader.take(4)?);
+    fn owners_at(&self, device: usize) -> usize {
+        self.header.section(ORDINALS).start + device * OWNER_BYTES
+    }
+
+    /// An owner as it stands in the file, if there is such a user.
+    pub(crate) fn check_owner(&self, owner: u32) -> Result<u32, Error> {
         let fits = u64::from(owner) < self.header.users;
-        fits.then_some(owner).ok_or_else(|| Error::inconsistent(&self.path, "a user ordinal is too high"))
+        fits.then_some(owner).ok_or_else(|| self.inconsistent("a user ordinal is too high"))
+    }
+
+    pub(crate) fn inconsistent(&self, fault: &'static str) -> Error {
+        Error::inconsistent(&self.path, fault)
     }
 }
 
@@ -161,17 +170,13 @@ impl UsersFile {
 
     /// Reads all ids, in order.
     pub fn read(&self) -> UsersReader<'_> {
-        let reader = |section| {
-            let section = self.header.section(section);
-            let stretch = section.start as u64..section.end as u64;
-            ByteReader::new(&self.file, &self.path, stretch, BUFFER_BYTES)
-        };
+        let reader = |section| ByteReader::of_section(&self.file, &self.path, self.header.section(section));
         UsersReader {
             users: self,
             offsets: reader(OFFSETS),
             ids: reader(IDS),
             next: 0,
-            start: 0,
+            start: None,
             id: String::new(),
         }
     }
@@ -190,8 +195,8 @@ pub struct UsersReader<'a> {
     offsets: ByteReader<'a>,
     ids: ByteReader<'a>,
     next: u32,
-    /// Where the next id begins.
-    start: u32,
+    /// Where the next id begins; `None` before the first.
+    start: Option<u32>,
     id: String,
 }
 
@@ -201,21 +206,25 @@ impl UsersReader<'_> {
     /// # Errors
     /// What the file system refused, or a file that contradicts itself.
     pub fn advance(&mut self) -> Result<bool, Error> {
-        if self.next == 0 {
-            self.start = u32_of(self.offsets.take(4)?);
-        }
-        if self.next >= self.users.len() {
-            return Ok(false);
-        }
         let fault = |fault| Error::inconsistent(&self.users.path, fault);
-        let end = u32_of(self.offsets.take(4)?);
-        let bytes = end.checked_sub(self.start).ok_or_else(|| fault("an offset is out of place"))?;
+        let start = match self.start {
+            Some(start) => start,
+            None if self.offsets.u32()? == 0 => 0,
+            None => return Err(fault("the first offset is not zero")),
+        };
+        self.start = Some(start);
+        if self.next >= self.users.len() {
+            let is_over = self.ids.is_over();
+            return if is_over { Ok(false) } else { Err(fault("the last offset is not the end")) };
+        }
+        let end = self.offsets.u32()?;
+        let bytes = end.checked_sub(start).ok_or_else(|| fault("an offset is out of place"))?;
         let id = std::str::from_utf8(self.ids.take(bytes as usize)?).ok();
         let id = id.filter(|id| *id > &*self.id);
         let id = id.ok_or_else(|| fault("user ids are not sorted or not UTF-8"))?;
         self.id.clear();
         self.id.push_str(id);
-        (self.next, self.start) = (self.next + 1, end);
+        (self.next, self.start) = (self.next + 1, Some(end));
         Ok(true)
     }
 
@@ -230,8 +239,4 @@ impl fmt::Debug for UsersReader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UsersReader").field("next", &self.next).finish_non_exhaustive()
     }
-}
-
-fn u32_of(bytes: &[u8]) -> u32 {
-    u32::from_le_bytes(*bytes.first_chunk().expect("four bytes were asked for"))
 }

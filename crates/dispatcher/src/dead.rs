@@ -28,6 +28,8 @@ const DEAD: [DeadOf; 6] = [
     DeadOf::Delayed(model::Platform::Fcm),
 ];
 
+const FOREIGN: &str = "dropped: no message of ours";
+
 impl Dispatcher {
     /// Empties the dead-letter queues until `shutdown`. A letter that cannot be decided now comes again.
     pub(crate) async fn drain_dead(&self, shutdown: &CancellationToken) {
@@ -60,7 +62,10 @@ impl Dispatcher {
         for letter in letters {
             match self.decide_letter(of, &letter.body).await {
                 Ok(decision) => {
-                    error!(queue = queue.name(), letter = %letter.body, decision, "dead letter");
+                    // What is none of ours may hold anything.
+                    let body = if decision == FOREIGN { "" } else { &*letter.body };
+                    let bytes = letter.body.len();
+                    error!(queue = queue.name(), letter = body, bytes, decision, "dead letter");
                     decided.push(letter.receipt);
                 }
                 Err(failure) => {
@@ -90,15 +95,15 @@ impl Dispatcher {
                 Ok(ToResolver::TakeIn(take_in)) => self.fail_import(&take_in).await,
                 Ok(ToResolver::WriteOut(write_out)) => self.fail_export(&write_out).await,
                 Ok(ToResolver::LookUp(look_up)) => self.fail_inquiry(&look_up).await,
-                Err(_) => Ok("dropped: no message of ours"),
+                Err(_) => Ok(FOREIGN),
             },
             DeadOf::Triggers => match serde_json::from_str::<Trigger>(body) {
                 Ok(trigger) => self.plan_or_stop(trigger).await,
-                Err(_) => Ok("dropped: no message of ours"),
+                Err(_) => Ok(FOREIGN),
             },
             DeadOf::Shards(_) | DeadOf::Delayed(_) => match serde_json::from_str::<ShardMessage>(body) {
                 Ok(message) => self.give_up(&message).await,
-                Err(_) => Ok("dropped: no message of ours"),
+                Err(_) => Ok(FOREIGN),
             },
         }
     }

@@ -2,12 +2,18 @@
 //! them to libFuzzer, an ordinary test replays the seeds and small changes of them.
 
 mod connection;
+mod heap;
 mod hpack_decoder;
 mod hpack_encoder;
+mod messages;
+#[cfg(feature = "parquet")]
+mod parquet_files;
 mod peer;
 mod reference;
 mod replies;
+mod snapshots;
 mod source;
+mod uploads;
 mod wire;
 
 /// Something to fuzz.
@@ -28,6 +34,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "hpack-encoder", run: hpack_encoder::run, seeds: hpack_encoder::seeds },
     Target { name: "apns-replies", run: replies::apns, seeds: replies::apns_seeds },
     Target { name: "fcm-replies", run: replies::fcm, seeds: replies::fcm_seeds },
+    Target { name: "uploads", run: uploads::run, seeds: uploads::seeds },
+    #[cfg(feature = "parquet")]
+    Target { name: "parquet", run: parquet_files::run, seeds: parquet_files::seeds },
+    Target { name: "snapshots", run: snapshots::run, seeds: snapshots::seeds },
+    Target { name: "messages", run: messages::run, seeds: messages::seeds },
 ];
 
 /// The target of this name.

@@ -22,17 +22,20 @@ pub enum UploadFormat {
     Pinpoint,
     /// One key a line and nothing else: [`Defaults`] say the rest.
     Tokens,
+    /// One user id a line and nothing else.
+    Users,
     /// Apache Parquet with the columns of a CSV file.
     Parquet,
 }
 
 impl UploadFormat {
     /// All, in the order in which messages list them.
-    pub const ALL: [UploadFormat; 5] = [
+    pub const ALL: [UploadFormat; 6] = [
         UploadFormat::Csv,
         UploadFormat::Ndjson,
         UploadFormat::Pinpoint,
         UploadFormat::Tokens,
+        UploadFormat::Users,
         UploadFormat::Parquet,
     ];
 
@@ -43,6 +46,7 @@ impl UploadFormat {
             UploadFormat::Ndjson => "ndjson",
             UploadFormat::Pinpoint => "pinpoint",
             UploadFormat::Tokens => "tokens",
+            UploadFormat::Users => "users",
             UploadFormat::Parquet => "parquet",
         }
     }

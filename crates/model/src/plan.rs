@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::campaign::Wave;
 use crate::device::Platform;
 use crate::manifest::Manifest;
+use crate::queued::ShardMessage;
 
 /// Devices in a shard, by provider, and slices in a plan. Stored with the launch: a plan must not change under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +93,12 @@ impl Plan {
     /// Every shard, by number.
     pub fn shards(&self) -> &[ShardSpec] {
         &self.shards
+    }
+
+    /// Whether a message asks for one of these shards, as it is planned.
+    pub fn has(&self, message: &ShardMessage) -> bool {
+        let ShardMessage { shard: number, platform, group, start, count, .. } = *message;
+        self.shards.get(number as usize) == Some(&ShardSpec { number, platform, group, start, count })
     }
 
     /// The shards of one slice, by number.

@@ -165,6 +165,10 @@ impl<S: Side> Worker<S> {
             error!(launch = %message.launch, "a shard names no launch; dropped");
             return Ok(Judged::Fate(Fate::Delete));
         };
+        if !active.has(&message) {
+            error!(launch = %message.launch, shard = message.shard, "a shard is not as the launch has it; dropped");
+            return Ok(Judged::Fate(Fate::Delete));
+        }
         let Some(lane) = active.lane(&message).filter(|_| self.sends(active.launch.purpose)) else {
             return Ok(Judged::Fate(Fate::Later(ELSEWHERE)));
         };

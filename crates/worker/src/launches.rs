@@ -8,7 +8,7 @@ use std::time::Duration;
 use backend::rows;
 use backend::rows::shard::ShardName;
 use model::queued::ShardMessage;
-use model::{Launch, LaunchId, Manifest, Monotonic, Platform, Timestamp};
+use model::{Launch, LaunchId, Manifest, Monotonic, Plan, Platform, Timestamp};
 use push::{GroupMessage, LaunchGate, Pool, Side};
 use report::{Progress, Stage, Stages, Trouble};
 
@@ -21,6 +21,7 @@ use crate::prune::Dead;
 pub(crate) struct Active<S> {
     pub(crate) launch: Launch,
     pub(crate) manifest: Manifest,
+    plan: Plan,
     /// The first device of each group within the snapshot.
     pub(crate) group_starts: Vec<u64>,
     /// When Go was pressed, on this machine's clock.
@@ -79,6 +80,11 @@ impl<S: Side> Active<S> {
     pub(crate) fn name(&self, message: &ShardMessage, attempt: u8) -> ShardName {
         let slice = (message.shard % u32::from(self.launch.slices.max(1))) as u16;
         ShardName { launch: self.launch.id, slice, shard: message.shard, attempt }
+    }
+
+    /// Whether a message asks for a shard of the launch as it is planned. Nothing else is sent, whoever put it into the queue.
+    pub(crate) fn has(&self, message: &ShardMessage) -> bool {
+        message.snapshot == self.launch.snapshot && self.plan.has(message)
     }
 
     /// The lane of a shard's project; `None` when this worker has no pool for it, or the group is unknown.
@@ -265,6 +271,7 @@ impl<S: Side> Worker<S> {
         Active {
             pressed: at - now.since(launch.pressed_at),
             group_starts: manifest.group_starts(),
+            plan: Plan::new(&manifest, &launch.wave, &launch.sizes),
             lanes,
             in_flight: AtomicU32::new(0),
             is_stopped: AtomicBool::new(false),

@@ -38,7 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("fuzz", &["model", "burst-h2", "push"]),
+    ("fuzz", &["model", "audience", "burst-h2", "device-map", "push"]),
     ("xtask", &[]),
 ];
 

@@ -19,7 +19,17 @@ const INPUT_SECONDS_MAX: u32 = 10;
 const MEMORY_MIB_MAX: u32 = 2_048;
 
 /// The targets of `crates/fuzz`, by whose names it is asked.
-const TARGETS: [&str; 5] = ["connection", "hpack-decoder", "hpack-encoder", "apns-replies", "fcm-replies"];
+const TARGETS: [&str; 9] = [
+    "connection",
+    "hpack-decoder",
+    "hpack-encoder",
+    "apns-replies",
+    "fcm-replies",
+    "uploads",
+    "parquet",
+    "snapshots",
+    "messages",
+];
 
 /// Runs one target or all, each for so many minutes. What is found is kept under `target/fuzz`.
 pub(crate) fn fuzz(steps: &mut Steps, minutes: f64, target: Option<&str>) -> Result<()> {
@@ -44,7 +54,8 @@ pub(crate) fn fuzz(steps: &mut Steps, minutes: f64, target: Option<&str>) -> Res
 /// The target's triple must be named: only then are build scripts and macros built without the flags.
 fn build(folder: &Path, host: &str) -> Result<()> {
     let mut command = crate::steps::cargo();
-    command.args(["build", "--package", "fuzz", "--profile", "fuzz", "--target", host, "--target-dir"]);
+    let build = ["build", "--package", "fuzz", "--all-features", "--profile", "fuzz"];
+    command.args(build).args(["--target", host, "--target-dir"]);
     run(command.arg(folder).env("RUSTFLAGS", FLAGS).env_remove("CARGO_ENCODED_RUSTFLAGS"))
 }
 

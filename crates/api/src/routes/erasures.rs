@@ -46,9 +46,8 @@ async fn make(api: &Api, actor: &str, erasure: Erasure, user: String) -> Result<
     let entry = Entry { user: erasure.user, cause: Cause::Erased, since: erasure.asked_at };
     let detail = serde_json::json!({ "user": erasure.user });
     loop {
-        let old = suppression::list(store).await?;
         let randomness = &*api.runtime.randomness;
-        let change = suppression::change(blobs, randomness, erasure.asked_at, &old, &[entry], &[]).await?;
+        let change = suppression::change(store, blobs, randomness, erasure.asked_at, &[entry], &[]).await?;
         let mut writes = rows::erasure::create(&erasure);
         writes.extend(change.as_ref().map(|change| change.write.clone()));
         let event = event(api, actor, "person.suppressed", erasure.id, detail.clone());

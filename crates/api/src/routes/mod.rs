@@ -55,7 +55,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(audiences::create, audiences::list))
         .routes(routes!(audiences::get, audiences::delete))
         .routes(routes!(audiences::upload, audiences::options))
-        .routes(routes!(suppression::count, suppression::add))
+        .routes(routes!(suppression::count, suppression::add, suppression::options))
         .routes(routes!(suppression::get, suppression::remove))
         .routes(routes!(inquiries::create))
         .routes(routes!(inquiries::get))

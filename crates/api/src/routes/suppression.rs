@@ -1,18 +1,22 @@
 //! The late list: people who must not be sent to any more, whatever was frozen with them in it. It knows them by keyed hashes only.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequest as _, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use backend::rows::upload::Target;
 use backend::rows::{erasure, suppression};
 use http::StatusCode;
-use model::Timestamp;
 use model::campaign::Fault;
 use model::device::check_user;
 use model::suppression::{Cause, Entry, UserHash};
+use model::{ImportId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::uploads::{self, UploadFields};
+use crate::asked::{Asked, LateListQuery};
 use crate::change::{audited, event};
-use crate::extract::{Actor, Json as Body, Place};
+use crate::extract::{Actor, Json as Body, Params, Place, media_type};
 use crate::problem::{Problem, Result};
 use crate::{Api, upload};
 
@@ -61,14 +65,51 @@ pub(crate) struct Changed {
     people: u64,
 }
 
-/// Add people to the list. Workers leave them out of every snapshot within ten seconds; nothing has to be rehearsed again.
-#[utoipa::path(post, path = "/v1/suppression", tag = "suppression", request_body = Additions,
-    responses((status = 200, body = Changed)))]
+/// Add people to the list: at most 10,000 in a body of JSON, or a file of any size, which is an import. Workers leave them out of
+/// every snapshot within ten seconds of the change; nothing has to be rehearsed again. A file is written and read as that of an
+/// audience; with `Upload-Complete: ?0` the body is its first part.
+#[utoipa::path(post, path = "/v1/suppression", tag = "suppression",
+    params(LateListQuery, UploadFields,
+        ("Idempotency-Key" = Option<String>, Header, description = "of a file: the same bytes with the same key are one import")),
+    request_body(content((Additions = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+        (String = "text/plain"))),
+    responses((status = 200, description = "They are on the list", body = Changed),
+        (status = 202, description = "The file is stored; follow the import by its id", body = Object),
+        (status = 201, description = "The upload has begun; go on at its Location"),
+        (status = 400, body = Problem), (status = 413, body = Problem), (status = 415, body = Problem),
+        (status = 422, body = Problem)))]
 pub(crate) async fn add(
     State(api): State<Api>,
     Actor(actor): Actor,
-    Body(additions): Body<Additions>,
-) -> Result<Json<Changed>> {
+    Params(query): Params<LateListQuery>,
+    request: Request,
+) -> Result<Response> {
+    if media_type(request.headers()) == "application/json" {
+        let Body(additions) = Body::from_request(request, &api).await?;
+        return Ok(add_some(&api, &actor, additions).await?.into_response());
+    }
+    let asked = Asked::read_people(&query, request.headers())?;
+    let cause = match query.cause {
+        Some(cause @ (Cause::OptedOut | Cause::Blocked)) => cause,
+        Some(Cause::Erased) => return Err(Problem::bad_request(ERASED_IS_MORE)),
+        None => {
+            return Err(Problem::bad_request("say ?cause=opted_out or ?cause=blocked for all of the file"));
+        }
+    };
+    let target = Target::LateList { import: ImportId::random(&*api.runtime.randomness), cause };
+    upload::take(&api, target, actor, asked, request).await
+}
+
+/// What uploads can be, and how large.
+#[utoipa::path(options, path = "/v1/suppression", tag = "suppression",
+    responses((status = 204, description = "Accept-Patch and Upload-Limit say that uploads may come in parts")))]
+pub(crate) async fn options(State(api): State<Api>) -> Response {
+    uploads::offer(&api)
+}
+
+const ERASED_IS_MORE: &str = "erasing somebody is more than leaving the person out: ask for an erasure";
+
+async fn add_some(api: &Api, actor: &str, additions: Additions) -> Result<Json<Changed>> {
     let Additions { users, cause } = additions;
     let mut faults = Vec::new();
     if users.is_empty() || users.len() > USERS_MAX {
@@ -76,8 +117,7 @@ pub(crate) async fn add(
         faults.push(Fault { pointer: "/users".into(), detail });
     }
     if cause == Cause::Erased {
-        let detail = "erasing somebody is more than leaving the person out: ask for an erasure".into();
-        faults.push(Fault { pointer: "/cause".into(), detail });
+        faults.push(Fault { pointer: "/cause".into(), detail: ERASED_IS_MORE.into() });
     }
     faults.extend(users.iter().enumerate().filter_map(|(index, user)| {
         let error = check_user(user).err()?;
@@ -88,10 +128,10 @@ pub(crate) async fn add(
         return Err(Problem::faults(faults));
     }
     let key = suppression::hash_key(&*api.backend.store, &*api.runtime.randomness).await?;
-    let since = upload::now(&api);
+    let since = upload::now(api);
     let entries: Vec<Entry> = users.iter().map(|user| Entry { user: key.user(user), cause, since }).collect();
     let detail = serde_json::json!({ "cause": cause });
-    Ok(Json(change(&api, &actor, "suppression.added", &entries, &[], detail).await?))
+    Ok(Json(change(api, actor, "suppression.added", &entries, &[], detail).await?))
 }
 
 /// Faults of one answer.
@@ -113,9 +153,8 @@ pub(crate) struct Standing {
     responses((status = 200, body = Standing), (status = 404, body = Problem)))]
 pub(crate) async fn get(State(api): State<Api>, Place(user): Place<String>) -> Result<Json<Standing>> {
     let hash = hashed(&api, &user).await?;
-    let list = suppression::list(&*api.backend.store).await?.body;
-    let all = list.read(&*api.backend.blobs).await?;
-    let entry = all.entry(&hash).ok_or_else(|| Problem::not_found("such user on the list"))?;
+    let list = suppression::current(&*api.backend.store, &*api.backend.blobs).await?;
+    let entry = list.people.entry(&hash).ok_or_else(|| Problem::not_found("such user on the list"))?;
     Ok(Json(Standing { cause: entry.cause, since: entry.since }))
 }
 
@@ -156,15 +195,15 @@ async fn change(
 ) -> Result<Changed> {
     let (store, blobs) = (&*api.backend.store, &*api.backend.blobs);
     loop {
-        let old = suppression::list(store).await?;
         let now = upload::now(api);
-        let change = suppression::change(blobs, &*api.runtime.randomness, now, &old, added, removed).await?;
+        let change = suppression::change(store, blobs, &*api.runtime.randomness, now, added, removed).await?;
         let Some(change) = change else {
-            return Ok(Changed { version: old.body.versions.last(), people: 0 });
+            let version = suppression::list(store).await?.body.versions.last();
+            return Ok(Changed { version, people: 0 });
         };
-        let mut detail = detail.clone();
-        detail["people"] = change.people.into();
-        let event = event(api, actor, action, format!("suppression {}", change.version), detail);
+        let (version, people, mut detail) = (change.version, change.people(), detail.clone());
+        detail["people"] = people.into();
+        let event = event(api, actor, action, format!("suppression {version}"), detail);
         let is_done = audited(api, vec![change.write], event).await?.is_empty();
         let unnamed = if is_done { change.replaced } else { change.new_blob };
         if let Some(blob) = unnamed {
@@ -172,7 +211,7 @@ async fn change(
         }
         if is_done {
             api.late_list.forget().await;
-            return Ok(Changed { version: change.version, people: change.people });
+            return Ok(Changed { version, people });
         }
     }
 }

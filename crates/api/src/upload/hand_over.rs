@@ -11,7 +11,7 @@ use backend::rows::upload::{Parts, PartsState, Target};
 use backend::{Expect, Write, rows};
 use http::{HeaderValue, StatusCode, header};
 use model::audience::Upload;
-use model::import::{Import, ImportState};
+use model::import::{Destination, Import, ImportState};
 use model::queued::{Resolve, TakeIn, ToResolver};
 use model::{Audience, AudienceId, AudienceState, ImportId};
 
@@ -84,7 +84,10 @@ impl Bytes<'_> {
 pub(crate) async fn carry_out(api: &Api, order: Order, growing: Option<Box<dyn Growing>>) -> Result<Outcome> {
     let bytes = Bytes { api, growing };
     match order.target {
-        Target::Import(id) => make_import(api, order, id, bytes).await,
+        Target::Import(id) => make_import(api, order, id, Destination::Directory, bytes).await,
+        Target::LateList { import, cause } => {
+            make_import(api, order, import, Destination::LateList(cause), bytes).await
+        }
         Target::Audience(id) => fill_audience(api, order, id, bytes).await,
     }
 }
@@ -132,10 +135,17 @@ impl Order {
     }
 }
 
-async fn make_import(api: &Api, order: Order, id: ImportId, mut bytes: Bytes<'_>) -> Result<Outcome> {
+async fn make_import(
+    api: &Api,
+    order: Order,
+    id: ImportId,
+    into: Destination,
+    mut bytes: Bytes<'_>,
+) -> Result<Outcome> {
     let slot = order.idempotency_key.as_deref().map(Slot::of);
     let import = Import {
         id,
+        into,
         upload: order.upload.clone(),
         state: ImportState::Uploaded,
         report: None,
@@ -143,7 +153,11 @@ async fn make_import(api: &Api, order: Order, id: ImportId, mut bytes: Bytes<'_>
         worked_at: None,
     };
     // Another blob of the same bytes is the same request.
-    let request = ("import", Upload { blob: String::new(), ..order.upload.clone() });
+    let request = ("import", into, Upload { blob: String::new(), ..order.upload.clone() });
+    let action = match into {
+        Destination::Directory => "devices.uploaded",
+        Destination::LateList(_) => "suppression.uploaded",
+    };
     loop {
         let mut writes = vec![rows::import::put(&import, Expect::Absent)];
         writes.extend(order.end(PartsState::Done));
@@ -161,7 +175,7 @@ async fn make_import(api: &Api, order: Order, id: ImportId, mut bytes: Bytes<'_>
             }
         }
         bytes.keep(&order.upload.blob).await?;
-        let event = event(api, &order.actor, "devices.uploaded", id, uploaded(&import.upload));
+        let event = event(api, &order.actor, action, id, uploaded(&import.upload));
         let conflicts = order.transact(api, writes, event, &mut bytes).await?;
         if conflicts.contains(&0) {
             // An earlier call took effect though its answer was lost.

@@ -2,7 +2,7 @@
 
 use backend::{Expect, rows};
 use model::audience::{BadRows, Defaults, Packing, ReadReport, Upload, UploadFormat};
-use model::import::{Import, ImportReport, ImportState};
+use model::import::{Destination, Import, ImportReport, ImportState};
 use model::{Digest, ImportId, Timestamp};
 
 use crate::service::Service;
@@ -21,6 +21,7 @@ async fn import(service: &Service, number: u128, report: Option<ReadReport>) -> 
     let report = report.map(|read| ImportReport { read, ..ImportReport::default() });
     let import = Import {
         id,
+        into: Destination::Directory,
         upload,
         state: ImportState::Uploaded,
         report,

@@ -83,3 +83,69 @@ async fn a_worker_behind_the_list_is_not_ready_once_it_has_had_time() {
     let detail = broken["detail"].as_str().unwrap();
     assert!(detail.contains("holds version 0 of the late list, 1 is wanted"), "{detail}");
 }
+
+#[tokio::test]
+async fn a_file_of_people_is_an_import_whole_or_in_parts() {
+    let service = Service::start();
+    let asked = "/v1/suppression?cause=opted_out";
+    let file = |kind: &str| Request::post(asked).header("content-type", kind);
+    let whole = service.call(file("text/csv"), "user\nann\n").await;
+    let path = whole.headers["location"].to_str().unwrap().to_owned();
+    assert_eq!((whole.status, whole.json()["state"].as_str()), (202, Some("uploaded")), "{}", whole.text);
+    assert!(path.starts_with("/v1/imports/imp_"), "{path}");
+    let import = service.get(&path).await.json();
+    assert_eq!(import["into"], json!({ "late_list": "opted_out" }));
+    assert!(!import["upload"]["blob"].as_str().unwrap().contains("ann"));
+
+    // A plain text names people here, and keys where it is an audience's.
+    let begun = service.call(file("text/plain").header("upload-complete", "?0"), Body::empty()).await;
+    assert_eq!(begun.status, 201, "{}", begun.text);
+    let part = Request::patch(begun.headers["location"].to_str().unwrap())
+        .header("content-type", "application/partial-upload")
+        .header("upload-offset", 0)
+        .header("upload-complete", "?1");
+    let last = service.call(part, "ann\nbob\n").await;
+    assert_eq!(
+        (last.status, &last.json()["into"]),
+        (202, &json!({ "late_list": "opted_out" })),
+        "{}",
+        last.text
+    );
+    assert_eq!(last.json()["upload"]["format"], "users");
+
+    let keyed = || Request::post(asked).header("content-type", "text/csv").header("idempotency-key", "k");
+    let (one, two) = (service.call(keyed(), "user\nann\n").await, service.call(keyed(), "user\nann\n").await);
+    assert_eq!((two.status, one.json()["id"].as_str()), (202, two.json()["id"].as_str()));
+    // The same key and bytes for something else.
+    let other = Request::post("/v1/suppression?cause=blocked").header("content-type", "text/csv");
+    assert_eq!(service.call(other.header("idempotency-key", "k"), "user\nann\n").await.status, 422);
+    assert_eq!(service.backend.queues.depth(backend::Queue::Resolve).await.unwrap(), 3);
+    assert_eq!(service.all_audited().await, ["suppression.uploaded"; 3]);
+    let offer = service.call(Request::options("/v1/suppression"), Body::empty()).await;
+    assert_eq!(
+        (offer.status, &offer.headers["accept-patch"]),
+        (204, &"application/partial-upload".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_say_why_or_what_it_is_is_refused_and_nothing_is_kept() {
+    let service = Service::start();
+    for (query, kind, status, part) in [
+        ("", "text/csv", 400, "say ?cause="),
+        ("?cause=erased", "text/csv", 400, "ask for an erasure"),
+        ("?cause=bored", "text/csv", 400, "opted_out"),
+        ("?cause=blocked", "application/pdf", 415, "does not say how the upload is written"),
+        ("?cause=blocked&market=us", "text/csv", 400, "market"),
+        ("?cause=blocked&bad_rows=maybe", "text/csv", 400, "bad_rows"),
+        ("?cause=blocked", "text/csv", 400, "empty"),
+    ] {
+        let request = Request::post(format!("/v1/suppression{query}")).header("content-type", kind);
+        let body = if part == "empty" { "" } else { "user\nann\n" };
+        let answer = service.call(request, body).await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.text);
+        assert!(answer.text.contains(part), "{part:?} not in {}", answer.text);
+    }
+    assert_eq!(service.backend.blobs.list("").await.unwrap(), [""; 0]);
+    assert!(service.growing().await.is_empty());
+}

@@ -23,6 +23,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::lists::{self, List, Uploaded};
 use super::singles::{self, Singles};
 use crate::config::{Config, InstallationKind};
 use crate::demo::client::Client;
@@ -34,11 +35,11 @@ use crate::runtime::{self, SystemClock};
 
 /// What has not got any further for this long is stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Records written in one call.
 const RECORDS: usize = 64;
 
-/// Measure importing, uploading, resolving and exporting.
+/// Measure importing, uploading, resolving, exporting, comparing, and suppressing.
 #[derive(Args)]
 pub(crate) struct AudienceBench {
     /// Devices, half of them iPhones; users are two thirds of that.
@@ -52,8 +53,8 @@ pub(crate) struct AudienceBench {
     json: bool,
 }
 
-/// What was measured. Seconds are of the wall clock, from the request to the end of the work, with whoever generates the
-/// rows on the same cores.
+/// What was measured. Seconds are of the wall clock, from the request to the end of the work, with whoever sends the rows, and in
+/// imports makes them, on the same cores.
 #[derive(Serialize)]
 struct Figures {
     devices: u64,
@@ -64,15 +65,26 @@ struct Figures {
     import_upsert_per_second: f64,
     /// Calls for one device each, beside the upsert.
     singles: Singles,
+    /// Users sent until they are stored, on the disk and digested.
+    upload_s: f64,
+    upload_rows_per_second: f64,
+    upload_mb_per_second: f64,
     upload_and_resolve_s: f64,
     export_s: f64,
     export_per_second: f64,
     export_bytes: u64,
+    /// As many bytes written one after the other, in the same run, and how often that fits into the export.
+    plain_write_s: f64,
+    export_per_plain_write: f64,
     peak_bytes: u64,
     /// The difference between all of them and a tenth less, and the most memory meanwhile.
     difference_s: f64,
     difference_per_second: f64,
     difference_peak_bytes: u64,
+    /// A quarter of the users put on the late list by a file.
+    late_list_users: u64,
+    late_list_s: f64,
+    late_list_per_second: f64,
 }
 
 impl AudienceBench {
@@ -121,8 +133,9 @@ impl AudienceBench {
         let beside = client.acting_as("app")?;
         let (upsert, singles) = futures::join!(upsert, singles::run(&beside, &*clock, &done));
         let (upsert, singles) = (upsert?, singles?);
-        let (audience, resolve) = engineer.audience().await?;
-        let audience: Audience = client.get(&format!("/v1/audiences/{audience}")).await?;
+        let list = List::of(population.listed_users());
+        let uploaded = list.audience(&client, &*clock).await?;
+        let audience: Audience = client.get(&format!("/v1/audiences/{}", uploaded.id)).await?;
         let audience_id = audience.id;
         let snapshot = audience.snapshot().context("the audience is not frozen")?;
         let launch = write_launch(service.backend(), snapshot).await?;
@@ -130,6 +143,7 @@ impl AudienceBench {
         let asked = json!({ "format": "csv" });
         let bytes = export(&client, &*clock, &format!("/v1/launches/{launch}/exports"), &asked).await?;
         let exporting = clock.monotonic().since(start);
+        let plain = lists::write_plainly(folder, bytes, &*clock)?;
         let peak_bytes = machine::peak_bytes();
         let users = audience.report.context("a frozen audience without report")?.users;
         let sample = sample(&client, &*clock, audience_id, users - users / 10).await?;
@@ -139,34 +153,51 @@ impl AudienceBench {
             json!({ "what": "difference", "audience": audience_id, "against": sample, "format": "csv" });
         export(&client, &*clock, "/v1/exports", &asked).await?;
         let difference = clock.monotonic().since(start);
-        let mut figures =
-            self.figures(users, [fresh, upsert, resolve, exporting, difference], bytes, singles);
-        figures.difference_peak_bytes = machine::peak_bytes();
-        figures.peak_bytes = peak_bytes;
+        let difference_peak_bytes = machine::peak_bytes();
+        let gone = List::of(population.listed_users().step_by(4));
+        let suppressed = gone.suppress(&client, &*clock).await?;
+        let times = [fresh, upsert, exporting, plain, difference];
+        let figures = self.figures(times, (&list, &uploaded), (&gone, &suppressed), bytes, singles);
         service.stop().await?;
-        Ok(figures)
+        Ok(Figures { users, peak_bytes, difference_peak_bytes, ..figures })
     }
 
-    fn figures(&self, users: u64, times: [Duration; 5], export_bytes: u64, singles: Singles) -> Figures {
-        let [fresh, upsert, resolve, export, difference] = times.map(|time| time.as_secs_f64());
+    fn figures(
+        &self,
+        times: [Duration; 5],
+        (list, uploaded): (&List, &Uploaded),
+        (gone, suppressed): (&List, &Uploaded),
+        export_bytes: u64,
+        singles: Singles,
+    ) -> Figures {
+        let [fresh, upsert, export, plain, difference] = times.map(|time| time.as_secs_f64());
+        let (upload, late_list) = (uploaded.stored.as_secs_f64(), suppressed.over.as_secs_f64());
         let devices = self.devices as f64;
         Figures {
             devices: self.devices,
-            users,
+            users: 0,
             import_fresh_s: fresh,
             import_fresh_per_second: devices / fresh,
             import_upsert_s: upsert,
             import_upsert_per_second: devices / upsert,
             singles,
-            upload_and_resolve_s: resolve,
+            upload_s: upload,
+            upload_rows_per_second: list.rows as f64 / upload,
+            upload_mb_per_second: list.bytes() as f64 / 1e6 / upload,
+            upload_and_resolve_s: uploaded.over.as_secs_f64(),
             export_s: export,
             export_per_second: devices / export,
             export_bytes,
+            plain_write_s: plain,
+            export_per_plain_write: export / plain,
             peak_bytes: 0,
             difference_s: difference,
             // Both have all but a tenth.
             difference_per_second: devices * 1.9 / difference,
             difference_peak_bytes: 0,
+            late_list_users: gone.rows,
+            late_list_s: late_list,
+            late_list_per_second: gone.rows as f64 / late_list,
         }
     }
 }
@@ -289,10 +320,26 @@ impl Figures {
                     self.singles.max_ms
                 ),
             ),
+            (
+                "users uploaded",
+                format!(
+                    "{:.2} s, {:.0} MB/s, {:.0} rows/s",
+                    self.upload_s, self.upload_mb_per_second, self.upload_rows_per_second
+                ),
+            ),
             ("users uploaded, resolved and frozen", format!("{:.1} s", self.upload_and_resolve_s)),
             (
                 "every outcome exported as CSV",
                 format!("{:.1} s, {:.0} devices/s", self.export_s, self.export_per_second),
+            ),
+            (
+                "as many bytes written plainly",
+                format!(
+                    "{:.2} s for {:.0} MB; the export took {:.1} times as long",
+                    self.plain_write_s,
+                    self.export_bytes as f64 / 1e6,
+                    self.export_per_plain_write
+                ),
             ),
             ("most memory resident", format!("{:.0} MB", self.peak_bytes as f64 / 1e6)),
             (
@@ -300,6 +347,13 @@ impl Figures {
                 format!("{:.1} s, {:.0} devices/s", self.difference_s, self.difference_per_second),
             ),
             ("most memory resident meanwhile", format!("{:.0} MB", self.difference_peak_bytes as f64 / 1e6)),
+            (
+                "users put on the late list by a file",
+                format!(
+                    "{} in {:.1} s, {:.0} users/s",
+                    self.late_list_users, self.late_list_s, self.late_list_per_second
+                ),
+            ),
         ];
         let lines = rows.iter().map(|(what, figure)| format!("  {what:<38} {figure}\n"));
         format!("{} devices of {} users\n{}", self.devices, self.users, lines.collect::<String>())

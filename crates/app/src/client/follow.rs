@@ -94,6 +94,9 @@ pub(super) fn text(named: &str, over: &Value, base: &str) -> String {
         for (field, label) in NUMBERS.iter().filter(|(field, _)| number(field) > 0) {
             put(format_args!("  {} {label}", number(field)));
         }
+        if let Some(version) = report["late_list_version"].as_u64() {
+            put(format_args!("  version {version} of the late list"));
+        }
         for (field, label) in [("bad_by_reason", "bad"), ("left_out", "left out"), ("not_in", "not in")] {
             for (reason, count) in report[field].as_object().into_iter().flatten() {
                 put(format_args!("  {label}: {count} {reason}"));

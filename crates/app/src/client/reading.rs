@@ -8,18 +8,11 @@ use clap::{Args, ValueEnum};
 use model::Platform;
 use model::audience::{BadRows, Defaults, UploadFormat};
 
-/// How a file is to be read.
+/// How a file of people or devices is to be read.
 #[derive(Args)]
 pub(crate) struct Reading {
-    /// How it is written; told by the file's name when absent.
-    #[arg(long, value_enum)]
-    format: Option<Format>,
-    /// What becomes of rows that cannot be read.
-    #[arg(long, value_enum, default_value = "reject_all")]
-    bad_rows: BadRowsChoice,
-    /// With `--bad-rows accept_valid`: the share of bad rows beyond which the whole file is refused.
-    #[arg(long, value_name = "SHARE")]
-    bad_share_max: Option<f64>,
+    #[command(flatten)]
+    pub(super) rows: RowsReading,
     /// `apns` or `fcm`, for rows that do not say it.
     #[arg(long)]
     platform: Option<Platform>,
@@ -37,12 +30,27 @@ pub(crate) struct Reading {
     market: Option<String>,
 }
 
+/// How the rows of any file are to be read.
+#[derive(Args)]
+pub(crate) struct RowsReading {
+    /// How it is written; told by the file's name when absent.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// What becomes of rows that cannot be read.
+    #[arg(long, value_enum, default_value = "reject_all")]
+    bad_rows: BadRowsChoice,
+    /// With `--bad-rows accept_valid`: the share of bad rows beyond which the whole file is refused.
+    #[arg(long, value_name = "SHARE")]
+    bad_share_max: Option<f64>,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
     Csv,
     Ndjson,
     Pinpoint,
     Tokens,
+    Users,
     Parquet,
 }
 
@@ -63,6 +71,33 @@ impl BadRowsChoice {
     }
 }
 
+impl RowsReading {
+    /// What becomes of rows that cannot be read.
+    pub(crate) fn bad_rows(&self) -> Result<BadRows> {
+        BadRows::named(self.bad_rows.name(), self.bad_share_max).context("--bad-rows, --bad-share-max")
+    }
+
+    /// How a file is written; `of_text` is what plain text is.
+    pub(super) fn format(&self, file: &Path, of_text: UploadFormat) -> Result<UploadFormat> {
+        match self.format {
+            Some(format) => Ok(format.into()),
+            None => match format_of(file, of_text) {
+                Some(format) => Ok(format),
+                None => bail!("{}: its name does not tell how it is written: say --format", file.display()),
+            },
+        }
+    }
+
+    /// The query of its upload. What was checked needs no escaping.
+    pub(super) fn query(&self, format: UploadFormat) -> String {
+        let mut query = format!("format={}&bad_rows={}", format.name(), self.bad_rows.name());
+        if let Some(share) = self.bad_share_max {
+            write!(query, "&bad_share_max={share}").expect("a string takes every text");
+        }
+        query
+    }
+}
+
 impl Reading {
     /// Finds what the service would refuse, before anything is sent.
     pub(super) fn check(&self) -> Result<()> {
@@ -72,7 +107,7 @@ impl Reading {
 
     /// What becomes of rows that cannot be read.
     pub(crate) fn bad_rows(&self) -> Result<BadRows> {
-        BadRows::named(self.bad_rows.name(), self.bad_share_max).context("--bad-rows, --bad-share-max")
+        self.rows.bad_rows()
     }
 
     /// What rows take that do not say it.
@@ -90,18 +125,12 @@ impl Reading {
 
     /// How a file is written.
     pub(crate) fn format(&self, file: &Path) -> Result<UploadFormat> {
-        match self.format {
-            Some(format) => Ok(format.into()),
-            None => match format_of(file) {
-                Some(format) => Ok(format),
-                None => bail!("{}: its name does not tell how it is written: say --format", file.display()),
-            },
-        }
+        self.rows.format(file, UploadFormat::Tokens)
     }
 
-    /// The query of its upload. What was checked needs no escaping.
+    /// The query of its upload.
     pub(super) fn query(&self, format: UploadFormat) -> String {
-        let mut query = format!("format={}&bad_rows={}", format.name(), self.bad_rows.name());
+        let mut query = self.rows.query(format);
         let labels = [
             ("platform", self.platform.map(Platform::name)),
             ("apns_app", self.apns_app.as_deref()),
@@ -114,9 +143,6 @@ impl Reading {
                 write!(query, "&{name}={value}").expect("a string takes every text");
             }
         }
-        if let Some(share) = self.bad_share_max {
-            write!(query, "&bad_share_max={share}").expect("a string takes every text");
-        }
         query
     }
 }
@@ -126,7 +152,7 @@ pub(super) const fn media_type(format: UploadFormat) -> &'static str {
     match format {
         UploadFormat::Csv => "text/csv",
         UploadFormat::Ndjson | UploadFormat::Pinpoint => "application/x-ndjson",
-        UploadFormat::Tokens => "text/plain",
+        UploadFormat::Tokens | UploadFormat::Users => "text/plain",
         UploadFormat::Parquet => "application/vnd.apache.parquet",
     }
 }
@@ -138,19 +164,20 @@ impl From<Format> for UploadFormat {
             Format::Ndjson => UploadFormat::Ndjson,
             Format::Pinpoint => UploadFormat::Pinpoint,
             Format::Tokens => UploadFormat::Tokens,
+            Format::Users => UploadFormat::Users,
             Format::Parquet => UploadFormat::Parquet,
         }
     }
 }
 
 /// The format that a file's name tells, whatever packed it.
-fn format_of(file: &Path) -> Option<UploadFormat> {
+fn format_of(file: &Path, of_text: UploadFormat) -> Option<UploadFormat> {
     let name = file.file_name()?.to_str()?.to_ascii_lowercase();
     let name = [".gz", ".zst"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
     match name.rsplit_once('.')?.1 {
         "csv" => Some(UploadFormat::Csv),
         "ndjson" | "jsonl" => Some(UploadFormat::Ndjson),
-        "txt" => Some(UploadFormat::Tokens),
+        "txt" => Some(of_text),
         "parquet" => Some(UploadFormat::Parquet),
         _ => None,
     }
@@ -162,10 +189,11 @@ mod tests {
 
     #[test]
     fn a_file_s_name_tells_how_it_is_written() {
-        let of = |name: &str| format_of(Path::new(name));
+        let of = |name: &str| format_of(Path::new(name), UploadFormat::Tokens);
         assert_eq!(of("/a/Fans.CSV.gz"), Some(UploadFormat::Csv));
         assert_eq!(of("fans.jsonl.zst"), Some(UploadFormat::Ndjson));
         assert_eq!(of("tokens.txt"), Some(UploadFormat::Tokens));
+        assert_eq!(format_of(Path::new("gone.txt"), UploadFormat::Users), Some(UploadFormat::Users));
         assert_eq!(of("fans.gz"), None);
         assert_eq!(of("fans"), None);
     }

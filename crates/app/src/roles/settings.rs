@@ -85,6 +85,7 @@ pub(crate) fn limits(config: &Config) -> audience::Limits {
         ratio_max: uploads.unpacked_ratio_max,
         bad_rows_listed_max: uploads.bad_rows_listed_max,
         left_out_listed_max: uploads.left_out_listed_max,
+        late_list_max: uploads.late_list_max,
         ..audience::Limits::default()
     }
 }

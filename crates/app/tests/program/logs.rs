@@ -79,7 +79,7 @@ fn whatever_happens_to_somebody_no_log_says_who_it_is() {
         (device("apns", APNS_KEY, "org.example.fanfare"), device("fcm", FCM_KEY, "fanfare-demo"));
     assert_eq!((put(apns.clone()), put(fcm)), (200, 200));
     // Refused, with the key where it does not belong.
-    assert_eq!(put(device("fcm", &format!("{FCM_KEY} and more"), "fanfare-demo")), 400);
+    assert_eq!(put(device("fcm", &format!("{FCM_KEY} and more"), "fanfare-demo")), 422);
     assert_eq!(put(json!({ "platform": APNS_KEY, "key": 7 })), 400);
     let at = |arguments: &[&str]| run(&[arguments, &["--server", &format!("http://{address}")]].concat());
     // One user more than anybody may have devices, by a file that takes the id for the same everywhere.

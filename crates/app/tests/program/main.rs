@@ -10,5 +10,6 @@ mod nginx;
 mod people;
 mod roles;
 mod support;
+mod suppression;
 mod uploads;
 mod validate;

@@ -99,7 +99,7 @@ fn what_is_no_parquet_file_is_refused_by_name() {
     assert_eq!(fault(b"", Limits::default()), "the file is empty");
     assert_eq!(
         fault(b"user\nu1\nu2\nu3\n", Limits::default()),
-        "the file is something else, announced was Parquet"
+        "the file is something else, announced was Parquet: say another format, or upload another file"
     );
     assert!(fault(&whole[..whole.len() - 1], Limits::default()).contains("it was cut off"));
     let few = Limits { columns_max: 6, ..Limits::default() };

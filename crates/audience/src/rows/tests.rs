@@ -205,7 +205,7 @@ fn every_bad_row_is_counted_with_its_place_and_the_others_are_read() {
     assert_eq!((count.rows, count.bad_rows), (6, 4));
     let wanted = [
         (3, 8, "field_count", "the row has 2 fields, the header 1"),
-        (4, 13, "not_utf8", "the line is not UTF-8 from its byte 1 on"),
+        (4, 13, "not_utf8", "the line is not UTF-8 from its byte 1 on: save the file as UTF-8"),
         (5, 16, "open_quote", "a quoted field is not closed"),
         (6, 22, "user", "user is empty, longer than 256 bytes or has control characters"),
     ];
@@ -278,7 +278,7 @@ fn files_that_are_something_else_are_refused_by_name() {
 fn rows_of_another_kind_than_announced_are_refused() {
     let reading = Reading { rows: Some(UploadRows::Devices), ..reading(UploadFormat::Csv) };
     let error = open(b"user\nu", &reading).err().unwrap().to_string();
-    assert_eq!(error, "the rows are users, announced were devices");
+    assert_eq!(error, "the rows are users, and must be devices");
 }
 
 #[test]
@@ -346,10 +346,19 @@ fn a_row_of_ten_thousand_fields_is_a_bad_row() {
 
 #[test]
 fn a_file_that_is_not_what_its_type_says_is_refused_by_what_it_is() {
-    assert_eq!(refused(UploadFormat::Csv, b"{\"user\":\"u\"}\n"), "the file is JSON, announced was csv");
-    assert_eq!(refused(UploadFormat::Ndjson, b"user\nu1\n"), "the file is CSV, announced was ndjson");
+    assert_eq!(
+        refused(UploadFormat::Csv, b"{\"user\":\"u\"}\n"),
+        "the file is JSON, announced was csv: say another format, or upload another file"
+    );
+    assert_eq!(
+        refused(UploadFormat::Ndjson, b"user\nu1\n"),
+        "the file is CSV, announced was ndjson: say another format, or upload another file"
+    );
     assert!(refused(UploadFormat::Ndjson, b"[\n{\"user\":\"u\"}]").contains("a JSON array"));
-    assert_eq!(refused(UploadFormat::Csv, b"PAR1\x15\x04"), "the file is Parquet, announced was csv");
+    assert_eq!(
+        refused(UploadFormat::Csv, b"PAR1\x15\x04"),
+        "the file is Parquet, announced was csv: say another format, or upload another file"
+    );
 }
 
 #[test]

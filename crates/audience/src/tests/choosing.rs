@@ -28,8 +28,8 @@ pub(super) async fn suppress(bench: &Bench, users: &[(&str, Cause)]) {
         .iter()
         .map(|(user, cause)| Entry { user: key.user(user), cause: *cause, since: Timestamp(1) })
         .collect();
-    let old = suppression::list(&*backend.store).await.unwrap();
-    let change = suppression::change(&*backend.blobs, randomness, bench.desk.now(), &old, &entries, &[]);
+    let now = bench.desk.now();
+    let change = suppression::change(&*backend.store, &*backend.blobs, randomness, now, &entries, &[]);
     backend.store.write(vec![change.await.unwrap().unwrap().write]).await.unwrap();
 }
 

@@ -63,7 +63,7 @@ async fn bad_rows_are_left_out_when_that_was_asked() {
 #[tokio::test]
 async fn a_list_of_users_is_no_import() {
     let import = import_text(&Bench::new(), 1, "user\nu1\n", BadRows::RejectAll).await;
-    assert_eq!(why(&import), "the rows are users, announced were devices");
+    assert_eq!(why(&import), "the rows are users, and must be devices");
 }
 
 #[tokio::test]

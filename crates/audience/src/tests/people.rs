@@ -43,10 +43,9 @@ pub(super) async fn ask_to_forget(bench: &Bench, number: u128, user: &str) -> Er
     let (id, hash) = (ErasureId(number), key(bench).await.user(user));
     let asked = Erasure::asked(id, hash, "ann".into(), now);
     blobs.put(&erasure::user_blob(id), user.into()).await.unwrap();
-    let old = suppression::list(store).await.unwrap();
     let entry = Entry { user: hash, cause: Cause::Erased, since: now };
     let randomness = &*bench.desk.runtime.randomness;
-    let change = suppression::change(blobs, randomness, now, &old, &[entry], &[]).await.unwrap();
+    let change = suppression::change(store, blobs, randomness, now, &[entry], &[]).await.unwrap();
     let writes = change.map(|change| change.write).into_iter().chain(erasure::create(&asked));
     store.transact(writes.collect()).await.unwrap();
     id

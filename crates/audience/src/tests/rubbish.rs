@@ -2,7 +2,7 @@
 //! wrong on the way in is in the tests of `api`.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use backend::fault::{self, Fault, Operation, Shares};
@@ -183,30 +183,39 @@ async fn exported(bench: &Bench, id: ExportId) -> Option<Digest> {
 const STEPS_APART: usize = 7;
 
 /// The desk of a resolver whose every call takes a while: before its effect, or after.
-fn slow(bench: &Bench, seed: u64) -> Desk {
+pub(super) fn slow(bench: &Bench, seed: u64) -> Desk {
     let (backend, faults) = fault::wrap(bench.backend().clone(), bench.clock.clone(), seed);
     faults.set_all(Shares { delay: 1.0, delay_max: Duration::from_millis(2), ..Shares::default() });
     Desk { backend, runtime: bench.desk.runtime.clone(), config: bench.desk.config.clone() }
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
 }
 
+/// The first `polls` steps of `work`; what came of it, if it was over by then.
+pub(super) async fn steps<T>(
+    bench: &Bench,
+    mut polls: usize,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    poll_fn(|context| {
+        let Some(fewer) = polls.checked_sub(1) else { return Poll::Ready(None) };
+        polls = fewer;
+        let polled = work.as_mut().poll(context);
+        if polled.is_pending() {
+            bench.clock.advance(Duration::from_millis(2));
+        }
+        polled.map(Some)
+    })
+    .await
+}
+
 /// The first `polls` steps of `work`, as of a process that is killed then; false if it was over.
-fn is_killed_after<T>(bench: &Bench, polls: usize, work: impl AsyncFnOnce(Desk) -> T) -> bool {
+pub(super) fn is_killed_after<T>(bench: &Bench, polls: usize, work: impl AsyncFnOnce(Desk) -> T) -> bool {
     let killed = block_on(async {
-        let (mut work, mut left) = (pin!(work(slow(bench, polls as u64))), polls);
-        poll_fn(|context| {
-            let Some(fewer) = left.checked_sub(1) else { return Poll::Ready(true) };
-            left = fewer;
-            let polled = work.as_mut().poll(context);
-            if polled.is_pending() {
-                bench.clock.advance(Duration::from_millis(2));
-            }
-            polled.map(|_| false)
-        })
-        .await
+        let work = pin!(work(slow(bench, polls as u64)));
+        steps(bench, polls, work).await.is_none()
     });
     // Its threads have ended with its runtime.
     bench.desk.sweep();

@@ -31,9 +31,8 @@ async fn change(bench: &Bench, added: &[&str], removed: &[&str]) {
     let entry = |user: &&str| Entry { user: key.user(user), cause: Cause::OptedOut, since };
     let (added, removed): (Vec<_>, Vec<_>) =
         (added.iter().map(entry).collect(), removed.iter().map(|user| key.user(user)).collect());
-    let old = suppression::list(store).await.unwrap();
     let now = bench.desk.now();
-    let change = suppression::change(blobs, randomness, now, &old, &added, &removed).await.unwrap().unwrap();
+    let change = suppression::change(store, blobs, randomness, now, &added, &removed).await.unwrap().unwrap();
     store.write(vec![change.write]).await.unwrap();
 }
 
@@ -92,13 +91,12 @@ async fn nobody_is_added_twice_and_a_stronger_cause_wins() {
     let (store, blobs, randomness) =
         (&*bench.backend().store, &*bench.backend().blobs, &*bench.desk.runtime.randomness);
     let key = suppression::hash_key(store, randomness).await.unwrap();
-    let old = suppression::list(store).await.unwrap();
     let again = Entry { user: key.user("a"), cause: Cause::OptedOut, since: Timestamp(1) };
     let now = bench.desk.now();
-    assert!(suppression::change(blobs, randomness, now, &old, &[again], &[]).await.unwrap().is_none());
+    assert!(suppression::change(store, blobs, randomness, now, &[again], &[]).await.unwrap().is_none());
     let erased = Entry { cause: Cause::Erased, ..again };
-    let change = suppression::change(blobs, randomness, now, &old, &[erased], &[]).await.unwrap().unwrap();
-    assert_eq!((change.version, change.people), (2, 1));
+    let change = suppression::change(store, blobs, randomness, now, &[erased], &[]).await.unwrap().unwrap();
+    assert_eq!((change.version, change.came, change.changed), (2, 0, 1));
     store.write(vec![change.write]).await.unwrap();
     let list = suppression::list(store).await.unwrap().body;
     assert_eq!(list.by_cause, [1, 0, 1]);

@@ -140,7 +140,11 @@ fn a_list_of_numbered_users_is_no_bomb() {
 fn files_of_other_kinds_are_refused_by_name() {
     let said = |bytes: &[u8]| fault(bytes).to_string();
     assert!(said(b"PK\x03\x04....").contains("a zip archive or a spreadsheet"));
-    assert!(said(b"BZh91AY").contains("bzip2"));
+    assert!(said(b"BZh91AY&SY").contains("bzip2") && said(b"BZh11AY&SY").contains("bzip2"));
+    // A token may begin so.
+    assert_eq!(open(b"BZh9key:APA91b\n".to_vec(), Packing::None, Limits::default()).unwrap().len(), 15);
+    assert!(said(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1").contains("an old Office"));
+    assert!(said(b"%PDF-1.7\n").contains("a PDF document"));
     assert!(said(b"\xfd7zXZ\0\0").contains("xz"));
     assert!(said(&gzip(&gzip(b"user\n"))).contains("packed twice"));
 }

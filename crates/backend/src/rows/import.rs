@@ -1,4 +1,4 @@
-//! Imports of devices, and the names of what is stored for them.
+//! Imports, of devices and of people for the late list, and the names of what is stored for them.
 
 use model::ImportId;
 use model::import::Import;

@@ -81,7 +81,31 @@ impl Base {
     }
 }
 
-/// A change of the list, ready to be written.
+/// The list's row with everybody on it.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// The row, as it was read.
+    pub row: Versioned<List>,
+    /// Everybody.
+    pub people: Suppressed,
+}
+
+/// The list as it stands. A change removes the blob that it replaces: whoever was about to read that reads the row again.
+pub async fn current(store: &dyn Store, blobs: &dyn Blobs) -> Result<Current> {
+    let mut row = list(store).await?;
+    loop {
+        let error = match row.body.read(blobs).await {
+            Ok(people) => return Ok(Current { row, people }),
+            Err(error) => error,
+        };
+        match newer_list(store, row.version).await? {
+            Some(newer) => row = newer,
+            None => return Err(error),
+        }
+    }
+}
+
+/// A change of the list as it was read. Its blob is stored first, then its row is written.
 pub struct Change {
     /// The list's row, expected as it was read.
     pub write: Write,
@@ -89,53 +113,95 @@ pub struct Change {
     pub replaced: Option<String>,
     /// The blob that nobody names if the row is not written.
     pub new_blob: Option<String>,
+    /// What is to be stored there.
+    bytes: Vec<u8>,
     /// The version that it makes.
     pub version: u64,
-    /// People who come onto the list, go off it, or get a stronger cause.
-    pub people: u64,
+    /// People who come onto the list.
+    pub came: u64,
+    /// People on it who get a stronger cause.
+    pub changed: u64,
+    /// People who go off it.
+    pub went: u64,
 }
 
-/// Adds people to the list as it was read, or takes some off; `None` when that changes nothing. A blob is stored here, the
-/// row by the caller.
+/// Adds people to the list, or takes some off; `None` when that changes nothing. A blob is stored here, the row by the caller.
 pub async fn change(
+    store: &dyn Store,
     blobs: &dyn Blobs,
     randomness: &dyn Randomness,
     now: Timestamp,
-    old: &Versioned<List>,
     added: &[Entry],
     removed: &[UserHash],
 ) -> Result<Option<Change>> {
-    let mut all = old.body.read(blobs).await?;
-    let is_news = |entry: &&Entry| all.find(&entry.user).is_none_or(|known| known < entry.cause);
-    // Somebody may be named twice.
-    let mut news = Suppressed::default();
-    news.add(added.iter().filter(is_news).copied());
-    let mut gone: Vec<UserHash> = removed.iter().filter(|user| all.find(user).is_some()).copied().collect();
-    gone.sort_unstable();
-    gone.dedup();
-    let people = (news.len() + gone.len()) as u64;
-    if people == 0 {
+    let current = current(store, blobs).await?;
+    let Some(mut change) = current.change(randomness, now, added.iter().copied(), removed) else {
         return Ok(None);
+    };
+    change.store_blob(blobs).await?;
+    Ok(Some(change))
+}
+
+impl Current {
+    /// Adds people, or takes some off; `None` when that changes nothing. Somebody may be named twice.
+    pub fn change(
+        self,
+        randomness: &dyn Randomness,
+        now: Timestamp,
+        added: impl IntoIterator<Item = Entry>,
+        removed: &[UserHash],
+    ) -> Option<Change> {
+        let Self { row: old, people: mut all } = self;
+        let is_news = |entry: &Entry| all.find(&entry.user).is_none_or(|known| known < entry.cause);
+        let mut news = Suppressed::default();
+        news.add(added.into_iter().filter(is_news));
+        let mut gone: Vec<UserHash> =
+            removed.iter().filter(|user| all.find(user).is_some()).copied().collect();
+        gone.sort_unstable();
+        gone.dedup();
+        if news.is_empty() && gone.is_empty() {
+            return None;
+        }
+        let before = all.len();
+        all.add(news.iter());
+        let came = (all.len() - before) as u64;
+        let (changed, went) = (news.len() as u64 - came, gone.len() as u64);
+        all.remove(&gone);
+        let oldest = all.iter().map(|entry| entry.since).min();
+        let mut list = List { by_cause: all.by_cause(), oldest, ..old.body };
+        list.versions.advance(now);
+        let (mut replaced, mut new_blob, mut bytes) = (None, None, Vec::new());
+        if gone.is_empty() && list.tail.len() + news.len() <= TAIL_MAX {
+            list.tail.extend(news.iter());
+        } else {
+            // A long list takes its memory once more as bytes.
+            drop(news);
+            bytes = all.to_bytes();
+            let base =
+                Base { digest: Digest::of(&bytes), blob: format!("suppression/{:032x}", randomness.u128()) };
+            new_blob = Some(base.blob.clone());
+            list.tail.clear();
+            replaced = list.base.replace(base).map(|base| base.blob);
+        }
+        let expect = if old.version == 0 { Expect::Absent } else { Expect::Version(old.version) };
+        let (write, version) = (Write::put(key(), expect, encode(&list)), list.versions.last());
+        Some(Change { write, replaced, new_blob, bytes, version, came, changed, went })
     }
-    all.add(news.iter());
-    all.remove(&gone);
-    let oldest = all.iter().map(|entry| entry.since).min();
-    let mut list = List { by_cause: all.by_cause(), oldest, ..old.body.clone() };
-    list.versions.advance(now);
-    let (mut replaced, mut new_blob) = (None, None);
-    if gone.is_empty() && list.tail.len() + news.len() <= TAIL_MAX {
-        list.tail.extend(news.iter());
-    } else {
-        let (bytes, blob) = (all.to_bytes(), format!("suppression/{:032x}", randomness.u128()));
-        let base = Base { digest: Digest::of(&bytes), blob };
-        blobs.put(&base.blob, bytes).await?;
-        new_blob = Some(base.blob.clone());
-        list.tail.clear();
-        replaced = list.base.replace(base).map(|base| base.blob);
+}
+
+impl Change {
+    /// People who come onto the list, go off it, or get a stronger cause.
+    pub const fn people(&self) -> u64 {
+        self.came + self.changed + self.went
     }
-    let expect = if old.version == 0 { Expect::Absent } else { Expect::Version(old.version) };
-    let version = list.versions.last();
-    Ok(Some(Change { write: Write::put(key(), expect, encode(&list)), replaced, new_blob, version, people }))
+
+    /// Stores its blob, if it has one.
+    pub async fn store_blob(&mut self, blobs: &dyn Blobs) -> Result<()> {
+        match &self.new_blob {
+            Some(blob) => blobs.put(blob, std::mem::take(&mut self.bytes)).await.map(drop),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How far a snapshot has taken the list in.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::audience::{BadRows, Defaults, Packing, Upload, UploadFormat};
+use model::suppression::Cause;
 use model::{AudienceId, ImportId, Timestamp, UploadId};
 use serde::{Deserialize, Serialize};
 
@@ -46,13 +47,20 @@ pub enum Target {
     Import(ImportId),
     /// The list of an audience.
     Audience(AudienceId),
+    /// An import onto the late list.
+    LateList {
+        /// Which.
+        import: ImportId,
+        /// Why its people come onto the list.
+        cause: Cause,
+    },
 }
 
 impl Target {
     /// Where it is found over HTTP.
     pub fn path(self) -> String {
         match self {
-            Target::Import(id) => format!("/v1/imports/{id}"),
+            Target::Import(id) | Target::LateList { import: id, .. } => format!("/v1/imports/{id}"),
             Target::Audience(id) => format!("/v1/audiences/{id}"),
         }
     }
@@ -60,7 +68,9 @@ impl Target {
     /// The blob of an upload for it; `attempt` is random, so that no upload overwrites another.
     pub fn blob(self, attempt: u64) -> String {
         match self {
-            Target::Import(id) => super::import::upload_blob(id, attempt),
+            Target::Import(id) | Target::LateList { import: id, .. } => {
+                super::import::upload_blob(id, attempt)
+            }
             Target::Audience(id) => super::audience::upload_blob(id, attempt),
         }
     }
@@ -153,9 +163,11 @@ mod tests {
         };
         let refused = PartsState::Refused { why: "w".into() };
         for state in [PartsState::Receiving, PartsState::Received { upload }, PartsState::Done, refused] {
+            let late_list = Target::LateList { import: ImportId(3), cause: Cause::OptedOut };
+            let is_done = state == PartsState::Done;
             let parts = Parts {
                 id: UploadId(1),
-                target: Target::Audience(AudienceId(2)),
+                target: if is_done { late_list } else { Target::Audience(AudienceId(2)) },
                 actor: "ann".into(),
                 reading: Reading {
                     format: UploadFormat::Tokens,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::source::Sorted;
 use crate::error::Error;
-use crate::file::{ByteReader, Unfinished};
+use crate::file::Unfinished;
+use crate::window::ByteReader;
 
 /// The file has no name any more, so nothing is left of it when the process dies.
 pub(super) struct Spill {

@@ -9,7 +9,7 @@ use backend::store::Expect;
 use backend::{Outgoing, Queue};
 use model::audience::{AudienceState, BadRows, Defaults, Packing, Upload, UploadFormat, UploadRows};
 use model::export::{Export, ExportFormat, ExportState, Subject};
-use model::import::{Import, ImportState};
+use model::import::{Destination, Import, ImportState};
 use model::inquiry::{Inquiry, InquiryState};
 use model::queued::{LookUp, Resolve, TakeIn, ToResolver, WriteOut};
 use model::suppression::UserHash;
@@ -145,7 +145,15 @@ fn unfinished(stage: &Stage) -> (Audience, Import, Export) {
         defaults: Defaults::default(),
     };
     let state = ImportState::Importing { rows: 1 };
-    let import = Import { id: ImportId(5), upload, state, report: None, created_at, worked_at: None };
+    let import = Import {
+        id: ImportId(5),
+        into: Destination::Directory,
+        upload,
+        state,
+        report: None,
+        created_at,
+        worked_at: None,
+    };
     let (id, state, format) = (ExportId(6), ExportState::Asked, ExportFormat::Csv);
     (
         audience,

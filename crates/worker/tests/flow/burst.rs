@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use backend::Queue;
 use backend::rows::{fleet, launch};
-use model::{Class, Digest, Launch, LaunchId, OnUnknown, Platform, Reason};
+use model::queued::ShardMessage;
+use model::{Class, Digest, Launch, LaunchId, OnUnknown, Platform, Reason, Timestamp};
 use provider_sim::config::Mode;
 use report::{Live, Progress, Stages};
 
@@ -51,6 +52,48 @@ async fn progress_and_stages_add_up_to_the_records() {
     }
     assert_eq!(stages.of(report::Stage::Enqueue).count(), u64::from(launch.slices));
     assert_eq!(stages.of(report::Stage::Record).count(), u64::from(launch.shards));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_are_not_of_the_plan_send_nothing_and_stop_nothing() {
+    let stage = Stage::new(Play { apns_devices: 1_000, fcm_devices: 500, ..Play::default() }).await;
+    let worker = stage.worker("w1");
+    stage.ready(&worker).await;
+    let launch = stage.press().await;
+    let plan = model::Plan::new(&stage.manifest, &launch.wave, &launch.sizes);
+    let shard = plan.shards()[1];
+    let good = ShardMessage {
+        launch: launch.id,
+        shard: shard.number,
+        snapshot: launch.snapshot,
+        platform: shard.platform,
+        group: shard.group,
+        start: shard.start,
+        count: shard.count,
+        not_after: launch.not_after,
+        window_from: Timestamp(0),
+        window_until: Timestamp(0),
+        attempt: 0,
+    };
+    let lying = [
+        ShardMessage { count: good.count + 1, ..good.clone() },
+        ShardMessage { start: good.start + 1, ..good.clone() },
+        ShardMessage { start: u32::MAX, count: u32::MAX, ..good.clone() },
+        ShardMessage { group: u32::MAX, ..good.clone() },
+        ShardMessage { group: good.group + 1, ..good.clone() },
+        ShardMessage { shard: u32::MAX, ..good.clone() },
+        ShardMessage { snapshot: Digest([9; 32]), ..good.clone() },
+    ];
+    let bodies = lying.iter().map(|message| serde_json::to_string(message).unwrap());
+    let bodies = bodies.chain(["rubbish".to_owned(), "{\"l\":7}".to_owned()]);
+    let outgoing: Vec<_> = bodies.map(backend::Outgoing::now).collect();
+    let queue = Queue::Shards(shard.platform);
+    stage.backend.queues.send(queue, outgoing).await.unwrap();
+    stage.until("they are gone", async || stage.backend.queues.depth(queue).await.unwrap() == 0).await;
+    let _dispatcher = stage.dispatcher("d1");
+    stage.finished(&launch).await;
+    let account = stage.account(&launch).await;
+    assert_eq!((account.accepted(), account.resent(), account.twice()), (1_500, 0, 0));
 }
 
 /// What all workers have counted of a launch.

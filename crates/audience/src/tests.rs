@@ -150,16 +150,21 @@ impl Bench {
         entries.into_iter().map(|entry| format!("{} {}", entry.event.action, entry.event.actor)).collect()
     }
 
-    /// Runs `work` while the clock moves on.
-    async fn moving_on<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                () = tokio::task::yield_now() => self.clock.advance(Duration::from_millis(10)),
+    /// Runs `work` while the clock moves on. Boxed, for it may be large.
+    fn moving_on<'a, T: 'a>(
+        &'a self,
+        work: impl Future<Output = T> + 'a,
+    ) -> std::pin::Pin<Box<dyn Future<Output = T> + 'a>> {
+        let mut work = Box::pin(work);
+        Box::pin(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    done = &mut work => return done,
+                    () = tokio::task::yield_now() => self.clock.advance(Duration::from_millis(10)),
+                }
             }
-        }
+        })
     }
 
     fn staged(&self) -> usize {

@@ -265,7 +265,7 @@ async fn somebody_who_was_everywhere_is_nowhere_and_no_kill_in_between_changes_t
     for changes in 0.. {
         let here = folder.path().join(format!("after-{changes}"));
         copy(&before, &here);
-        let (now, was_killed) = forget(&here, now, changes).await;
+        let (now, was_killed) = Box::pin(forget(&here, now, changes)).await;
         let receipt = end(&here, now).await;
         assert!(receipt.is_over(), "killed after {changes} changes: {receipt:?}");
         assert_eq!(traces(&here), BTreeSet::new(), "killed after {changes} changes");
